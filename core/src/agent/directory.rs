@@ -1,0 +1,174 @@
+//! The directory: a host's names for its agents, to their handles in a pool.
+
+use std::sync::Arc;
+
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+use thiserror::Error;
+
+use crate::id::AgentId;
+use crate::pool::{AgentHandle, BlockPool, TooManyAgents};
+
+/// Names of agents, in a sharded map.
+///
+/// It is for registering, unregistering and looking up by name, and its shards have locks: no path that
+/// allocates, frees or steps goes through it, those carry an [`AgentHandle`]. No guard of the map leaves
+/// a method, and none is held across a call to anything but the map.
+///
+/// ```
+/// use std::sync::Arc;
+/// use latchless::{AgentId, BlockPool, Directory, ModelSpec, PoolConfig};
+///
+/// let pool = Arc::new(BlockPool::new(PoolConfig::new(100, ModelSpec::new(4, 8, 128, 16)?))?);
+/// let directory = Directory::new(Arc::clone(&pool));
+/// let planner = AgentId::new("planner")?;
+/// let handle = directory.register(planner.clone())?;
+/// assert_eq!(directory.get(&planner), Some(handle));
+/// assert_eq!(directory.unregister(&planner), Some(0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Directory {
+    pool: Arc<BlockPool>,
+    handles: DashMap<AgentId, AgentHandle>,
+}
+
+/// An agent was not registered.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum RegisterError {
+    /// The name is taken.
+    #[error("agent {id:?} is registered already; look it up, or choose another name", id = .id.as_str())]
+    Taken {
+        /// The name.
+        id: AgentId,
+        /// The agent that has it.
+        handle: AgentHandle,
+    },
+    /// The pool has no account left.
+    #[error(transparent)]
+    TooManyAgents(#[from] TooManyAgents),
+}
+
+impl Directory {
+    /// An empty directory of the agents of `pool`.
+    pub fn new(pool: Arc<BlockPool>) -> Self {
+        Self { pool, handles: DashMap::new() }
+    }
+
+    /// The pool that the agents have their accounts in.
+    pub fn pool(&self) -> &Arc<BlockPool> {
+        &self.pool
+    }
+
+    /// Registers an agent under a name.
+    ///
+    /// # Errors
+    /// [`RegisterError`] when the name is taken or the pool is full of agents; nothing is registered
+    /// then.
+    pub fn register(&self, id: AgentId) -> Result<AgentHandle, RegisterError> {
+        let handle = self.pool.open_account()?;
+        let taken = match self.handles.entry(id.clone()) {
+            Entry::Vacant(entry) => {
+                entry.insert(handle);
+                return Ok(handle);
+            }
+            Entry::Occupied(entry) => *entry.get(),
+        };
+        self.pool.close_account(handle);
+        Err(RegisterError::Taken { id, handle: taken })
+    }
+
+    /// The agent of a name, registered if it is not yet.
+    ///
+    /// # Errors
+    /// [`TooManyAgents`] when it is not and the pool is full of agents.
+    pub fn get_or_register(&self, id: &AgentId) -> Result<AgentHandle, TooManyAgents> {
+        if let Some(handle) = self.get(id) {
+            return Ok(handle);
+        }
+        match self.register(id.clone()) {
+            Ok(handle) | Err(RegisterError::Taken { handle, .. }) => Ok(handle),
+            Err(RegisterError::TooManyAgents(error)) => Err(error),
+        }
+    }
+
+    /// The agent of a name.
+    pub fn get(&self, id: &AgentId) -> Option<AgentHandle> {
+        self.handles.get(id).map(|handle| *handle)
+    }
+
+    /// Unregisters an agent and takes all its blocks; returns how many it had, `None` for a name that
+    /// nobody has. See [`BlockPool::free_agent`] for its leases.
+    pub fn unregister(&self, id: &AgentId) -> Option<u32> {
+        let (_, handle) = self.handles.remove(id)?;
+        self.pool.close_account(handle)
+    }
+
+    /// Takes all blocks from the agent of a name, which stays registered; 0 for a name that nobody has.
+    pub fn free_agent(&self, id: &AgentId) -> u32 {
+        self.get(id).map_or(0, |handle| self.pool.free_agent(handle))
+    }
+
+    /// Number of agents.
+    pub fn len(&self) -> usize {
+        self.handles.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.handles.is_empty()
+    }
+}
+
+#[cfg(all(test, not(latchless_loom)))]
+mod tests {
+    use super::*;
+    use crate::model::ModelSpec;
+    use crate::pool::PoolConfig;
+
+    fn directory(agents: u32) -> Directory {
+        let spec = ModelSpec::new(1, 1, 1, 1).unwrap();
+        let config = PoolConfig::new(10, spec).max_agents(agents);
+        Directory::new(Arc::new(BlockPool::new(config).unwrap()))
+    }
+
+    fn id(name: &str) -> AgentId {
+        AgentId::new(name).unwrap()
+    }
+
+    #[test]
+    fn a_name_is_given_once() {
+        let directory = directory(2);
+        let handle = directory.register(id("a")).unwrap();
+        assert_eq!(directory.register(id("a")), Err(RegisterError::Taken { id: id("a"), handle }));
+        let other = directory.register(id("b")).expect("the refused one took no account");
+        assert_ne!(handle, other);
+        let full = RegisterError::TooManyAgents(TooManyAgents { max_agents: 2 });
+        assert_eq!(directory.register(id("c")), Err(full));
+        assert_eq!(directory.len(), 2);
+    }
+
+    /// Case 6 of the behaviour: an unknown agent frees nothing.
+    #[test]
+    fn unknown_names_are_nobody() {
+        let directory = directory(1);
+        assert_eq!(directory.get(&id("nobody")), None);
+        assert_eq!(directory.free_agent(&id("nobody")), 0);
+        assert_eq!(directory.unregister(&id("nobody")), None);
+    }
+
+    #[test]
+    fn ten_threads_register_one_name() {
+        let directory = directory(16);
+        let handles: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..10)
+                .map(|_| scope.spawn(|| directory.get_or_register(&id("same")).unwrap()))
+                .collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(handles.iter().all(|handle| *handle == handles[0]));
+        assert_eq!(directory.unregister(&id("same")), Some(0));
+        let free = std::iter::from_fn(|| directory.pool().open_account().ok()).count();
+        assert_eq!(free, 16, "an account was lost");
+    }
+}

@@ -1,0 +1,5 @@
+//! Agents: their names.
+
+mod directory;
+
+pub use self::directory::{Directory, RegisterError};

@@ -1,0 +1,45 @@
+//! Latchless: the lock-free core that lets many agents share one inference engine.
+//!
+//! Any thread of a host may allocate or free KV-cache blocks while an engine steps, and **a thread that
+//! is frozen, preempted or killed at any instruction never delays another one**.
+//!
+//! - [`BlockPool`] hands out KV-cache blocks, all or nothing, and tells whose they are;
+//! - [`Directory`] knows agents by name;
+//! - [`ModelSpec`] is the geometry of a model's KV cache, [`LiveModel`] the one in force;
+//! - [`Inbox`] takes requests from many threads to one that must not be held up.
+//!
+//! The crate does no I/O, starts no threads and calls no foreign code.
+//!
+//! ```
+//! use latchless::{BlockPool, LayerId, ModelSpec, PoolConfig};
+//!
+//! // SmolLM2-135M: 30 layers, 3 KV heads of 64; blocks of 32 tokens.
+//! let pool = BlockPool::new(PoolConfig::new(7_680, ModelSpec::new(30, 3, 64, 32)?))?;
+//! let agent = pool.open_account()?;
+//!
+//! // What a sequence of 500 tokens takes in all layers: 16 blocks in each, or an error and nothing.
+//! let sequence = pool.allocate_sequence(agent, 500)?;
+//! assert_eq!((sequence.len(), pool.usage().used), (480, 480));
+//! drop(sequence);
+//! assert_eq!(pool.usage().used, 0);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#![deny(unsafe_code)]
+
+mod agent;
+mod id;
+mod inbox;
+mod model;
+mod pool;
+mod sync;
+
+pub use self::agent::{Directory, RegisterError};
+pub use self::id::{AgentId, AgentIdError, BlockId, LayerId, RequestId};
+pub use self::inbox::{Drained, Inbox, InboxFull};
+pub use self::model::{Attention, KvBits, LiveModel, ModelGeneration, ModelSpec, SpecError};
+pub use self::pool::{
+    AgentHandle, AllocateError, BlockHandle, BlockLease, BlockPool, Census, Cleared, FreeError,
+    Lease, MergeError, NoSuchAgent, OwnedLease, PoolConfig, PoolConfigError, PoolUsage,
+    ReconfigureError, SplitError, TooManyAgents,
+};

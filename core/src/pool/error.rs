@@ -1,0 +1,109 @@
+//! What a pool refuses, and why. Each refusal leaves everything as it was.
+
+use thiserror::Error;
+
+use crate::id::{BlockId, LayerId};
+
+/// No blocks were given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum AllocateError {
+    /// Fewer blocks were free than asked for, at one instant during the call.
+    #[error(
+        "{requested} blocks asked for, {available} of {total} free ({allocated} allocated); free some, \
+         ask for fewer or try again later"
+    )]
+    Exhausted {
+        /// Blocks asked for.
+        requested: u32,
+        /// Blocks that were free.
+        available: u32,
+        /// Blocks of the pool.
+        total: u32,
+        /// Blocks that were not free.
+        allocated: u32,
+    },
+    /// A request for nothing.
+    #[error("0 blocks asked for; ask for at least one")]
+    NoBlocks,
+    /// A layer that the model does not have.
+    #[error("layer {layer} asked for, the model has {layers}; count from 0")]
+    UnknownLayer {
+        /// The layer asked for.
+        layer: LayerId,
+        /// Layers of the model.
+        layers: u16,
+    },
+    /// A handle whose agent has left, or that is of another pool.
+    #[error("the agent of this handle is not registered any more; register it again")]
+    UnknownAgent,
+}
+
+/// A list of handles was not freed: none of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum FreeError {
+    /// A handle that this pool never gave out.
+    #[error("block {block} was never given out under this handle; nothing was freed")]
+    UnknownBlock {
+        /// The block named.
+        block: BlockId,
+    },
+    /// The block has been freed through this handle before, or is just being freed.
+    #[error("block {block} has been freed already; nothing was freed now")]
+    AlreadyFree {
+        /// The block named.
+        block: BlockId,
+    },
+    /// The block has been freed, and given out again since.
+    #[error("the handle of block {block} is stale: the block has a new owner; nothing was freed")]
+    Stale {
+        /// The block named.
+        block: BlockId,
+    },
+    /// The block belongs to another agent.
+    #[error("block {block} belongs to another agent; nothing was freed")]
+    NotOwner {
+        /// The block named.
+        block: BlockId,
+    },
+}
+
+/// The geometry was not replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("{outstanding} blocks are out; free them (or force-clear the pool) before reconfiguring")]
+pub struct ReconfigureError {
+    /// Blocks that are not free.
+    pub outstanding: u32,
+}
+
+/// Every account is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("all {max_agents} agents are registered; unregister one, or make the pool for more")]
+pub struct TooManyAgents {
+    /// Agents that the pool was made for.
+    pub max_agents: u32,
+}
+
+/// A lease was not split.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("{asked} blocks cannot be split off a lease of {len}; choose 1 to {len}")]
+pub struct SplitError {
+    /// Blocks asked for.
+    pub asked: u32,
+    /// Blocks of the lease.
+    pub len: u32,
+}
+
+/// Two leases were not merged; the other one is given back here.
+#[derive(Debug, Error)]
+#[error(
+    "leases of different pools, agents or layers, or from before and after their agent was freed, \
+     cannot be merged; keep both, or transfer one first"
+)]
+pub struct MergeError<L>(pub L);
+
+/// The agent that should have taken part in a lease is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the other agent is not registered any more; the lease is as it was")]
+pub struct NoSuchAgent;

@@ -1,0 +1,525 @@
+//! Owners decide **whose**: one word per block, and who changes it by CAS has the right to do so.
+//!
+//! # Runs
+//!
+//! Blocks are owned in *runs*, so that the cost of owning grows with spans, not with blocks. A run is a
+//! set of blocks inside one half of a span, or a whole span. Its lowest block is the *head*, and the
+//! head's word speaks for all: agent slot, generation, and beside it the mask of the run. The words of
+//! the other blocks stay `Free` and only remember their generation. So
+//!
+//! - taking a run is one store, giving it back one CAS, whatever its size;
+//! - a word that is not `Free` is the head of something that lives now.
+//!
+//! A half of a span has 32 blocks, so that a mask takes 4 bytes a block: word, mask and bit are 12.2
+//! bytes a block, 13 with the span's padding.
+//!
+//! # Generations
+//!
+//! A word's generation grows each time the block ends a life as a head. A run in a lease, and a handle,
+//! carry the generation that they were given, so a CAS from the exact word they expect succeeds for one
+//! holder, once: whoever comes late finds another generation and leaves everything as it is. The counter
+//! has 32 bits and wraps: a stale handle is mistaken for a good one after exactly 4,294,967,296 lives of
+//! its block.
+//!
+//! # Kinds
+//!
+//! `One`, `Part` and `Whole` are runs of one block, of several and of a span. `Shared` is a single block
+//! with a count of holders: sharing breaks a run into such blocks, since each holder may end on its own.
+//! `Claimed` is a single block that a free by handles is about to free; whoever frees the whole agent may
+//! take it over. `Moving` is a run that its lease is regrouping: nobody else touches it, and the lease
+//! looks afterwards whether its agent was freed meanwhile (see [`accounts`](super::accounts)).
+
+use super::accounts::Tenure;
+use super::span::{FULL, SPAN_BLOCKS};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
+
+/// Blocks that a partial run may come from.
+const HALF_BLOCKS: u32 = SPAN_BLOCKS / 2;
+const HALF_FULL: u64 = FULL >> HALF_BLOCKS;
+
+/// Bits of an agent slot or of a count of holders.
+const VALUE_BITS: u32 = 24;
+const KIND_BITS: u32 = 3;
+const TAG_SHIFT: u32 = VALUE_BITS + KIND_BITS;
+const _: () = assert!(TAG_SHIFT + Tenure::TAG_BITS == 32);
+pub(super) const MAX_VALUE: u32 = (1 << VALUE_BITS) - 1;
+
+/// What a block's word says of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Not the head of anything: free, or inside somebody's run.
+    Free,
+    /// A run of this block alone.
+    One,
+    /// A run of several blocks of a half span.
+    Part,
+    /// A run of a whole span.
+    Whole,
+    /// One block with a count of holders.
+    Shared,
+    /// A run that its lease is regrouping.
+    Moving,
+    /// One block that is being freed by its handle.
+    Claimed,
+}
+
+/// An owner word: `generation (32) | tenure's tag (5) | kind (3) | agent slot or holders (24)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Word {
+    pub(super) kind: Kind,
+    /// The agent's slot, or the number of holders of a shared block.
+    pub(super) value: u32,
+    /// The agent's [tenure](Tenure::tag) in which the blocks were charged; 0 of shared blocks.
+    pub(super) tag: u32,
+    pub(super) generation: u32,
+}
+
+impl Word {
+    fn pack(self) -> u64 {
+        u64::from(self.generation) << 32
+            | u64::from(self.tag) << TAG_SHIFT
+            | (self.kind as u64) << VALUE_BITS
+            | u64::from(self.value)
+    }
+
+    fn unpack(word: u64) -> Self {
+        let kind = match (word >> VALUE_BITS) & ((1 << KIND_BITS) - 1) {
+            1 => Kind::One,
+            2 => Kind::Part,
+            3 => Kind::Whole,
+            4 => Kind::Shared,
+            5 => Kind::Moving,
+            6 => Kind::Claimed,
+            _ => Kind::Free,
+        };
+        Self {
+            kind,
+            value: word as u32 & MAX_VALUE,
+            tag: word as u32 >> TAG_SHIFT,
+            generation: (word >> 32) as u32,
+        }
+    }
+
+    fn of(kind: Kind, owner: Tenure, generation: u32) -> Self {
+        Self { kind, value: owner.slot(), tag: owner.tag(), generation }
+    }
+
+    /// The end of this life.
+    fn freed(self) -> Self {
+        let generation = self.generation.wrapping_add(1);
+        Self { kind: Kind::Free, value: 0, tag: 0, generation }
+    }
+}
+
+/// How a run is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hold {
+    /// Alone, through the head's word.
+    Sole,
+    /// With others, through the word of each block.
+    Shared,
+}
+
+/// What a lease knows of a run: enough to expect its exact word.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Run {
+    /// First block of the span; [`Run::SHARED`] is added for a shared run, to keep this at 16 bytes.
+    place: u32,
+    /// The generation of the head's word; of every block's word in a shared run.
+    generation: u32,
+    /// Blocks of the run, bits of the span.
+    mask: u64,
+}
+
+impl Run {
+    const SHARED: u32 = 1 << 31;
+
+    /// Blocks in the run.
+    pub(super) fn len(&self) -> u32 {
+        self.mask.count_ones()
+    }
+
+    /// Bits of the span.
+    pub(super) fn mask(&self) -> u64 {
+        self.mask
+    }
+
+    /// First block of the span.
+    pub(super) fn span_first(&self) -> u32 {
+        self.place & !Self::SHARED
+    }
+
+    /// Number of the span.
+    pub(super) fn span(&self) -> usize {
+        (self.span_first() / SPAN_BLOCKS) as usize
+    }
+
+    pub(super) fn hold(&self) -> Hold {
+        if self.place & Self::SHARED == 0 { Hold::Sole } else { Hold::Shared }
+    }
+
+    /// A run in two of which only the masks part: a shared one, where every block has its own word, or
+    /// one that is not there any more, where it does not matter.
+    pub(super) fn divide(self, low: u64) -> [Self; 2] {
+        [Self { mask: self.mask & low, ..self }, Self { mask: self.mask & !low, ..self }]
+    }
+
+    fn head(&self) -> usize {
+        self.mask.trailing_zeros() as usize
+    }
+
+    fn word(&self, owner: Tenure) -> Word {
+        Word::of(kind_of(self.mask), owner, self.generation)
+    }
+}
+
+fn kind_of(mask: u64) -> Kind {
+    match mask.count_ones() {
+        1 => Kind::One,
+        SPAN_BLOCKS => Kind::Whole,
+        _ => Kind::Part,
+    }
+}
+
+/// The pieces of `mask` that can be a run each: all of a full span, else what lies in either half.
+fn pieces(mask: u64) -> impl Iterator<Item = u64> {
+    let halves = if mask == FULL { [mask, 0] } else { [mask & HALF_FULL, mask & !HALF_FULL] };
+    halves.into_iter().filter(|piece| *piece != 0)
+}
+
+/// The owner words of one span.
+#[derive(Debug)]
+pub(super) struct Owners {
+    words: [AtomicU64; SPAN_BLOCKS as usize],
+    /// The mask of the run that begins at this block, bits of its half. Meaningful while the word says
+    /// `Part`.
+    masks: [AtomicU32; SPAN_BLOCKS as usize],
+}
+
+impl Owners {
+    pub(super) fn new() -> Self {
+        Self {
+            words: std::array::from_fn(|_| AtomicU64::new(0)),
+            masks: std::array::from_fn(|_| AtomicU32::new(0)),
+        }
+    }
+
+    pub(super) fn load(&self, bit: u32) -> Word {
+        Word::unpack(self.words[bit as usize].load(Ordering::Acquire))
+    }
+
+    /// Records that `owner` owns the blocks of `mask`, which the caller has just claimed.
+    #[inline]
+    pub(super) fn record(
+        &self,
+        span_first: u32,
+        mask: u64,
+        owner: Tenure,
+        mut run: impl FnMut(Run),
+    ) {
+        for piece in pieces(mask) {
+            // Relaxed: the claim of the bits was Acquire, so this is what the last owner left.
+            let head = &self.words[piece.trailing_zeros() as usize];
+            let generation = Word::unpack(head.load(Ordering::Relaxed)).generation;
+            run(self.write(span_first, piece, owner, generation));
+        }
+    }
+
+    /// Gives the blocks of a run up: true for the one who may free its bits.
+    #[inline]
+    pub(super) fn release(&self, run: &Run, owner: Tenure) -> bool {
+        let word = run.word(owner);
+        self.change(run.head(), word, word.freed())
+    }
+
+    /// Passes a run on to another agent, in one step.
+    pub(super) fn transfer(&self, run: &mut Run, from: Tenure, to: Tenure) -> bool {
+        let generation = run.generation.wrapping_add(1);
+        let word = run.word(from);
+        let moved = self.change(run.head(), word, Word::of(word.kind, to, generation));
+        if moved {
+            run.generation = generation;
+        }
+        moved
+    }
+
+    /// Regroups a run of `owner` into the blocks of `low` and the others, calling `run` with each
+    /// piece and whether it is of the low ones. False, and nothing done, when the run is not there any
+    /// more.
+    pub(super) fn regroup(
+        &self,
+        old: &Run,
+        owner: Tenure,
+        low: u64,
+        mut run: impl FnMut(bool, Run),
+    ) -> bool {
+        if !self.begin_move(old, owner) {
+            return false;
+        }
+        let high = old.mask & !low;
+        for piece in pieces(high).filter(|piece| piece.trailing_zeros() as usize != old.head()) {
+            let generation = self.load(piece.trailing_zeros()).generation;
+            run(false, self.write(old.span_first(), piece, owner, generation));
+        }
+        // The old head is the lowest block: its word ends the move, so its piece comes last.
+        let [first, second] = {
+            let mut low = pieces(old.mask & low);
+            [low.next(), low.next()]
+        };
+        for piece in [second, first].into_iter().flatten() {
+            let head = self.load(piece.trailing_zeros());
+            // Another generation than before: whoever read the old mask may not act on it.
+            let generation = head.generation.wrapping_add(u32::from(head.kind == Kind::Moving));
+            run(true, self.write(old.span_first(), piece, owner, generation));
+        }
+        true
+    }
+
+    /// Breaks a run of `owner` into single blocks, calling `block` with the bit and generation of each.
+    /// False when the run is not there any more.
+    pub(super) fn break_up(
+        &self,
+        old: &Run,
+        owner: Tenure,
+        mut block: impl FnMut(u32, u32),
+    ) -> bool {
+        if !self.begin_move(old, owner) {
+            return false;
+        }
+        for bit in bits_downwards(old.mask) {
+            let generation = self.load(bit).generation;
+            block(bit, generation);
+            self.store(bit as usize, Word::of(Kind::One, owner, generation));
+        }
+        true
+    }
+
+    /// Makes a run that `owner` holds alone a shared one with two holders. None when the run is not there
+    /// any more.
+    pub(super) fn share(&self, old: &Run, owner: Tenure) -> Option<Run> {
+        if !self.begin_move(old, owner) {
+            return None;
+        }
+        // One generation for all, which none of them has had.
+        let newest = bits_downwards(old.mask).map(|bit| self.load(bit).generation).max();
+        let generation = newest.unwrap_or(old.generation).wrapping_add(1);
+        for bit in bits_downwards(old.mask) {
+            let shared = Word { kind: Kind::Shared, value: 2, tag: 0, generation };
+            self.store(bit as usize, shared);
+        }
+        Some(Run { generation, place: old.place | Run::SHARED, ..*old })
+    }
+
+    /// Adds a holder to the blocks of a shared run. The caller holds them, so they cannot go meanwhile;
+    /// they can only be gone already (a force-clear), and those are left out of the run it returns.
+    pub(super) fn share_again(&self, run: &Run) -> Run {
+        let mask = bits_downwards(run.mask)
+            .filter(|bit| {
+                self.change_holders(*bit, run.generation, |holders| holders + 1).is_some()
+            })
+            .fold(0, |mask, bit| mask | 1 << bit);
+        Run { mask, ..*run }
+    }
+
+    /// Ends one holder's part in a shared run and returns the blocks that had no other.
+    pub(super) fn release_shared(&self, run: &Run) -> u64 {
+        bits_downwards(run.mask)
+            .filter(|bit| {
+                self.change_holders(*bit, run.generation, |holders| holders - 1) == Some(1)
+            })
+            .fold(0, |mask, bit| mask | 1 << bit)
+    }
+
+    /// Takes a single block of an agent for freeing by its handle and returns the word it then has;
+    /// the word that was there instead when it is not one.
+    pub(super) fn claim(&self, bit: u32, slot: u32, generation: u32) -> Result<Word, Word> {
+        let word = self.load(bit);
+        let matches = word.kind == Kind::One && word.value == slot && word.generation == generation;
+        let claimed = Word { kind: Kind::Claimed, ..word };
+        if !matches {
+            Err(word)
+        } else if self.change(bit as usize, word, claimed) {
+            Ok(claimed)
+        } else {
+            Err(self.load(bit))
+        }
+    }
+
+    /// Undoes [`claim`](Self::claim).
+    pub(super) fn unclaim(&self, bit: u32, claimed: Word) {
+        // If it fails, the whole agent was freed meanwhile, and this block with it.
+        self.change(bit as usize, claimed, Word { kind: Kind::One, ..claimed });
+    }
+
+    /// What the head at `bit` speaks for, by the word that was read there; 0 when it is no head.
+    pub(super) fn mask_at(&self, bit: u32, word: Word) -> u64 {
+        match word.kind {
+            Kind::Free | Kind::Moving => 0,
+            Kind::One | Kind::Shared | Kind::Claimed => 1 << bit,
+            Kind::Whole => FULL,
+            Kind::Part => {
+                // Relaxed: written before the word, which was read with Acquire. If the run has been
+                // regrouped since, so has the generation, and a CAS from `word` fails.
+                let mask = self.masks[bit as usize].load(Ordering::Relaxed);
+                u64::from(mask) << (bit / HALF_BLOCKS * HALF_BLOCKS)
+            }
+        }
+    }
+
+    /// Whether the block at `bit` is in somebody's run. A run on the move counts for all that it may
+    /// hold.
+    pub(super) fn is_covered(&self, bit: u32) -> bool {
+        (0..=bit).any(|head| {
+            let word = self.load(head);
+            let mask = match word.kind {
+                Kind::Moving => FULL << head,
+                _ => self.mask_at(head, word),
+            };
+            mask & 1 << bit != 0
+        })
+    }
+
+    /// Ends the life of the head at `bit`, whoever owns it: true for the one who may free its blocks.
+    pub(super) fn revoke(&self, bit: u32, word: Word) -> bool {
+        self.change(bit as usize, word, word.freed())
+    }
+
+    fn write(&self, span_first: u32, mask: u64, owner: Tenure, generation: u32) -> Run {
+        let run = Run { place: span_first, generation, mask };
+        let word = run.word(owner);
+        let head = run.head();
+        if word.kind == Kind::Part {
+            let in_half = mask >> (head as u32 / HALF_BLOCKS * HALF_BLOCKS);
+            // Relaxed: the Release of the word below publishes it.
+            self.masks[head].store(in_half as u32, Ordering::Relaxed);
+        }
+        self.store(head, word);
+        run
+    }
+
+    fn begin_move(&self, run: &Run, owner: Tenure) -> bool {
+        let word = run.word(owner);
+        self.change(run.head(), word, Word { kind: Kind::Moving, ..word })
+    }
+
+    /// Changes the number of holders of a shared block, 0 freeing it, and returns the number before.
+    fn change_holders(&self, bit: u32, generation: u32, to: impl Fn(u32) -> u32) -> Option<u32> {
+        loop {
+            let word = self.load(bit);
+            if word.kind != Kind::Shared || word.generation != generation {
+                return None;
+            }
+            let holders = to(word.value);
+            let next = if holders == 0 { word.freed() } else { Word { value: holders, ..word } };
+            if self.change(bit as usize, word, next) {
+                return Some(word.value);
+            }
+        }
+    }
+
+    /// Publishes a word that only the caller may write: nobody else owns the block.
+    fn store(&self, bit: usize, word: Word) {
+        self.words[bit].store(word.pack(), Ordering::Release);
+    }
+
+    fn change(&self, bit: usize, from: Word, to: Word) -> bool {
+        // Acquire: what the owner wrote is seen by whoever ends his life. Release: the next owner sees
+        // the generation, and a gatherer of masks the one that belongs to the word.
+        self.words[bit]
+            .compare_exchange(from.pack(), to.pack(), Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+    }
+}
+
+/// The set bits, highest first: the head of a run comes last, and with it the end of a move.
+fn bits_downwards(mut mask: u64) -> impl Iterator<Item = u32> {
+    std::iter::from_fn(move || {
+        let bit = mask.checked_ilog2()?;
+        mask &= !(1 << bit);
+        Some(bit)
+    })
+}
+
+#[cfg(all(test, not(latchless_loom)))]
+mod tests {
+    use super::*;
+
+    fn owner(slot: u32) -> Tenure {
+        Tenure::of(slot, 5)
+    }
+
+    fn record(owners: &Owners, mask: u64, slot: u32) -> Vec<Run> {
+        let mut runs = Vec::new();
+        owners.record(128, mask, owner(slot), |run| runs.push(run));
+        runs
+    }
+
+    #[test]
+    fn words_round_trip() {
+        for kind in [
+            Kind::Free,
+            Kind::One,
+            Kind::Part,
+            Kind::Whole,
+            Kind::Shared,
+            Kind::Moving,
+            Kind::Claimed,
+        ] {
+            let word = Word { kind, value: MAX_VALUE, tag: 31, generation: u32::MAX };
+            assert_eq!(Word::unpack(word.pack()), word);
+        }
+        assert_eq!(Word::unpack(0).kind, Kind::Free);
+    }
+
+    #[test]
+    fn a_mask_over_both_halves_is_two_runs_and_a_span_is_one() {
+        let owners = Owners::new();
+        let runs = record(&owners, 0x3_8000_0001, 7);
+        assert_eq!(runs.iter().map(Run::mask).collect::<Vec<_>>(), [0x8000_0001, 0x3_0000_0000]);
+        assert_eq!(owners.load(0).kind, Kind::Part);
+        assert_eq!(owners.mask_at(32, owners.load(32)), 0x3_0000_0000);
+        let whole = record(&Owners::new(), u64::MAX, 7);
+        assert_eq!((whole.len(), whole[0].len()), (1, 64));
+    }
+
+    #[test]
+    fn a_run_is_given_up_once() {
+        let owners = Owners::new();
+        let run = record(&owners, 0b110, 7)[0];
+        assert!(!owners.release(&run, owner(8)), "another agent's");
+        assert!(!owners.release(&run, Tenure::of(7, 6)), "another tenure's");
+        assert!(owners.release(&run, owner(7)));
+        assert!(!owners.release(&run, owner(7)), "twice");
+        let again = record(&owners, 0b110, 7)[0];
+        assert!(!owners.release(&run, owner(7)), "an earlier life");
+        assert!(owners.release(&again, owner(7)));
+    }
+
+    #[test]
+    fn regrouping_a_span_ends_the_old_run() {
+        let owners = Owners::new();
+        let whole = record(&owners, u64::MAX, 3)[0];
+        let (mut low, mut high) = (0, 0);
+        let mut runs = Vec::new();
+        assert!(owners.regroup(&whole, owner(3), (1 << 40) - 1, |is_low, run| {
+            *(if is_low { &mut low } else { &mut high }) |= run.mask();
+            runs.push(run);
+        }));
+        assert_eq!((low, high), ((1 << 40) - 1, !((1 << 40) - 1)));
+        assert!(!owners.release(&whole, owner(3)));
+        assert!(runs.iter().all(|run| owners.release(run, owner(3))));
+        assert!((0..64).all(|bit| owners.load(bit).kind == Kind::Free));
+    }
+
+    #[test]
+    fn the_last_holder_frees() {
+        let owners = Owners::new();
+        let run = record(&owners, 0b1011, 3)[0];
+        let shared = owners.share(&run, owner(3)).unwrap();
+        let third = owners.share_again(&shared);
+        assert_eq!(owners.release_shared(&shared), 0);
+        assert_eq!(owners.release_shared(&third), 0);
+        assert_eq!(owners.release_shared(&third), 0b1011);
+        assert_eq!(owners.release_shared(&shared), 0, "nobody holds it any more");
+    }
+}

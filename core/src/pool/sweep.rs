@@ -1,0 +1,103 @@
+//! Freeing whole agents, and the whole pool.
+
+use super::BlockPool;
+use super::accounts::{AgentHandle, Tenure};
+use super::owners::{Kind, Word};
+use super::span::{FULL, blocks_of};
+use crate::sync::thread_index;
+
+/// What [`BlockPool::force_clear`] took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cleared {
+    /// Agents that had blocks.
+    pub agents: u32,
+    /// Blocks they had; a shared one counts for each holder.
+    pub blocks: u32,
+}
+
+impl BlockPool {
+    /// Takes all blocks from an agent, which stays registered, and returns how many it had; 0 for an
+    /// agent that has left. Its leases are inert from then on and its handles stale. Blocks that it
+    /// shares stop counting for it and are freed with the last lease on them.
+    ///
+    /// One instant decides: what was allocated before it goes, what comes after it stays. Costs a walk
+    /// over the pool's blocks that are not free.
+    pub fn free_agent(&self, agent: AgentHandle) -> u32 {
+        let Some((tenure, had)) = self.accounts.sweep(agent) else {
+            return 0;
+        };
+        if had > 0 {
+            self.free_before(tenure);
+        }
+        had
+    }
+
+    /// Unregisters an agent, with the same effect on its blocks as [`free_agent`](Self::free_agent).
+    /// `None` when it has left already.
+    pub fn close_account(&self, agent: AgentHandle) -> Option<u32> {
+        let (tenure, had) = self.accounts.close(agent)?;
+        if had > 0 {
+            self.free_before(tenure);
+        }
+        self.accounts.vacate(agent.slot());
+        Some(had)
+    }
+
+    /// Takes all blocks from all agents, shared ones included. Leases are inert from then on, handles
+    /// stale. What is allocated while this runs may stay or go.
+    pub fn force_clear(&self) -> Cleared {
+        let mut cleared = Cleared { agents: 0, blocks: 0 };
+        let mut tenures = Vec::new();
+        for agent in (0..self.accounts.slots()).filter_map(|slot| self.accounts.at(slot)) {
+            if let Some((tenure, had)) = self.accounts.sweep(agent)
+                && had > 0
+            {
+                cleared.agents += 1;
+                cleared.blocks += had;
+                tenures.push((agent.slot(), tenure));
+            }
+        }
+        self.free_if(|word| {
+            word.kind == Kind::Shared
+                || tenures
+                    .binary_search_by_key(&word.value, |(slot, _)| *slot)
+                    .is_ok_and(|i| self.is_before(tenures[i].1, word))
+        });
+        cleared
+    }
+
+    /// Frees what an agent was charged before `tenure`.
+    fn free_before(&self, tenure: Tenure) {
+        self.free_if(|word| {
+            word.kind != Kind::Shared && word.value == tenure.slot() && self.is_before(tenure, word)
+        });
+    }
+
+    fn is_before(&self, tenure: Tenure, word: Word) -> bool {
+        // The word was read before the account is: if its tag were ambiguous, so many tenures would have
+        // begun that we do not judge. The later ones' walks see everything that this one leaves.
+        tenure.is_after(word.tag) && self.accounts.can_judge(tenure)
+    }
+
+    /// Frees every run, and every single block, whose owner word says so.
+    fn free_if(&self, condemned: impl Fn(Word) -> bool) {
+        let home = thread_index();
+        for (i, span) in self.blocks.spans.iter().enumerate() {
+            let mut freed = 0;
+            for bit in blocks_of(0, FULL & !span.free.load()) {
+                let word = span.owners.load(bit);
+                if matches!(word.kind, Kind::Free | Kind::Moving) || !condemned(word) {
+                    continue;
+                }
+                let mask = span.owners.mask_at(bit, word);
+                if span.owners.revoke(bit, word) {
+                    self.blocks.free(i, mask);
+                    freed += mask.count_ones();
+                }
+            }
+            if freed > 0 {
+                self.permits.release(freed, home);
+            }
+        }
+    }
+}

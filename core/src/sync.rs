@@ -1,0 +1,81 @@
+//! The one place that chooses between std's primitives and loom's.
+//!
+//! `cargo xtask test --loom` builds the crate with `--cfg latchless_loom`; a user's own `--cfg loom`
+//! changes nothing here. Capacities shrink under loom (see [`crate::pool`]'s geometry), so that
+//! "empty", "full" and "wraps around" are a few steps away.
+
+#[cfg(not(latchless_loom))]
+pub(crate) use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize};
+
+#[cfg(latchless_loom)]
+pub(crate) use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize};
+
+pub(crate) use std::sync::atomic::Ordering;
+
+/// A small number that differs from thread to thread: the first thread that asks has 0. It picks the
+/// thread's home stripe and its cursor, so that threads meet as rarely as possible.
+#[cfg(not(latchless_loom))]
+pub(crate) fn thread_index() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        // Relaxed: only uniqueness matters.
+        static INDEX: usize = NEXT.fetch_add(1, Ordering::Relaxed);
+    }
+    // A thread that is being torn down has no local storage any more: any index is right, only slower.
+    INDEX.try_with(|index| *index).unwrap_or(0)
+}
+
+#[cfg(latchless_loom)]
+pub(crate) use self::model::{set_thread_index, thread_index};
+
+/// A model says itself which thread has which index: loom needs every execution to be the same.
+#[cfg(latchless_loom)]
+mod model {
+    use std::cell::Cell;
+
+    loom::thread_local! {
+        static INDEX: Cell<usize> = Cell::new(0);
+    }
+
+    pub(crate) fn thread_index() -> usize {
+        INDEX.with(Cell::get)
+    }
+
+    pub(crate) fn set_thread_index(index: usize) {
+        INDEX.with(|cell| cell.set(index));
+    }
+}
+
+/// Counts a model's executions, so that a model that loom cannot see into fails instead of passing
+/// after one.
+#[cfg(all(test, latchless_loom))]
+pub(crate) mod explore {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// Runs `model` under every schedule that loom finds, prints how many there were and asserts that
+    /// there were at least `floor`. A model that would take too long has at most `preemptions`
+    /// preemptions in each, or `LOOM_MAX_PREEMPTIONS` if that is more.
+    pub(crate) fn explore(
+        name: &str,
+        preemptions: Option<usize>,
+        floor: usize,
+        model: impl Fn() + Sync + Send + 'static,
+    ) {
+        let executions = Arc::new(AtomicUsize::new(0));
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound =
+            preemptions.map(|n| n.max(builder.preemption_bound.unwrap_or(n)));
+        let counter = Arc::clone(&executions);
+        builder.check(move || {
+            counter.fetch_add(1, Ordering::Relaxed);
+            model();
+        });
+        let executions = executions.load(Ordering::Relaxed);
+        println!("model {name}: {executions} executions");
+        assert!(
+            executions >= floor,
+            "model {name} ran {executions} executions and needs {floor}: loom does not see it"
+        );
+    }
+}

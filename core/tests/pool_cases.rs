@@ -1,0 +1,365 @@
+//! The pool's behaviour, case by case, on one thread. The numbers are those of the behaviour's cases.
+#![cfg(not(latchless_loom))]
+
+use std::sync::Arc;
+
+use latchless::{
+    AgentId, AllocateError, BlockHandle, BlockPool, Directory, FreeError, LayerId, ModelSpec,
+    NoSuchAgent, PoolConfig, PoolConfigError, PoolUsage, ReconfigureError, SplitError,
+};
+
+const LAYER: LayerId = LayerId(0);
+
+fn spec(layers: usize) -> ModelSpec {
+    ModelSpec::new(layers, 8, 256, 256).unwrap()
+}
+
+fn pool(blocks: u32) -> Arc<BlockPool> {
+    Arc::new(BlockPool::new(PoolConfig::new(blocks, spec(4)).stripes(2)).unwrap())
+}
+
+fn usage(total: u32, used: u32) -> PoolUsage {
+    PoolUsage { total, free: total - used, used }
+}
+
+#[test]
+fn case_1_take_and_free() {
+    let pool = pool(100);
+    let agent = pool.open_account().unwrap();
+    let lease = pool.allocate(agent, LAYER, 5).unwrap();
+    assert_eq!((lease.len(), lease.blocks().count()), (5, 5));
+    assert_eq!((pool.usage(), pool.used_by(agent)), (usage(100, 5), 5));
+    drop(lease);
+    assert_eq!((pool.usage(), pool.used_by(agent)), (usage(100, 0), 0));
+}
+
+#[test]
+fn case_2_free_a_part() {
+    let pool = pool(100);
+    let agent = pool.open_account().unwrap();
+    let mut lease = pool.allocate(agent, LAYER, 10).unwrap();
+    let all: Vec<_> = lease.blocks().collect();
+    let off = lease.split_off(5).unwrap();
+    let (kept, freed): (Vec<_>, Vec<_>) = (lease.blocks().collect(), off.blocks().collect());
+    drop(off);
+    assert_eq!((pool.usage(), pool.used_by(agent)), (usage(100, 5), 5));
+    assert_eq!(kept.iter().filter(|block| freed.contains(block)).count(), 0);
+    assert!(kept.iter().chain(&freed).all(|block| all.contains(block)));
+    let census = pool.census();
+    assert_eq!(census.owned, [(Some(agent), 5)]);
+    assert_eq!(lease.split_off(6).unwrap_err(), SplitError { asked: 6, len: 5 });
+    assert_eq!(lease.split_off(0).unwrap_err(), SplitError { asked: 0, len: 5 });
+}
+
+#[test]
+fn case_3_exhausted_tells_the_numbers() {
+    let small = pool(10);
+    let agent = small.open_account().unwrap();
+    let _all = small.allocate(agent, LAYER, 10).unwrap();
+    assert_eq!(
+        small.allocate(agent, LAYER, 5).unwrap_err(),
+        AllocateError::Exhausted { requested: 5, available: 0, total: 10, allocated: 10 }
+    );
+    let pool = pool(20);
+    let agent = pool.open_account().unwrap();
+    let _most = pool.allocate(agent, LAYER, 15).unwrap();
+    assert_eq!(
+        pool.allocate(agent, LAYER, 10).unwrap_err(),
+        AllocateError::Exhausted { requested: 10, available: 5, total: 20, allocated: 15 }
+    );
+    assert_eq!(pool.usage(), usage(20, 15));
+}
+
+#[test]
+fn case_4_nonsense_leaves_the_pool_as_it_was() {
+    let pool = pool(10);
+    let agent = pool.open_account().unwrap();
+    assert_eq!(pool.allocate(agent, LAYER, 0).unwrap_err(), AllocateError::NoBlocks);
+    assert_eq!(pool.allocate_sequence(agent, 0).unwrap_err(), AllocateError::NoBlocks);
+    assert_eq!(
+        pool.allocate(agent, LayerId(4), 1).unwrap_err(),
+        AllocateError::UnknownLayer { layer: LayerId(4), layers: 4 }
+    );
+    pool.close_account(agent).unwrap();
+    assert_eq!(pool.allocate(agent, LAYER, 1).unwrap_err(), AllocateError::UnknownAgent);
+    assert_eq!(pool.usage(), usage(10, 0));
+    assert_eq!(pool.census().free, 10);
+    for (config, error) in [
+        (PoolConfig::new(0, spec(1)), PoolConfigError::Blocks { blocks: 0 }),
+        (PoolConfig::new(1 << 25, spec(1)), PoolConfigError::Blocks { blocks: 1 << 25 }),
+        (PoolConfig::new(1, spec(1)).max_agents(0), PoolConfigError::Agents { agents: 0 }),
+        (PoolConfig::new(1, spec(1)).stripes(17), PoolConfigError::Stripes { stripes: 17 }),
+    ] {
+        assert_eq!(BlockPool::new(config).unwrap_err(), error);
+    }
+}
+
+#[test]
+fn case_5_four_ways_to_free_wrongly() {
+    let pool = pool(100);
+    let (agent, other) = (pool.open_account().unwrap(), pool.open_account().unwrap());
+    let handles = pool.allocate(agent, LAYER, 3).unwrap().into_handles();
+    let theirs = pool.allocate(other, LAYER, 1).unwrap().into_handles();
+    let out_of_range = BlockHandle::from_bits(100);
+    let never_given = BlockHandle::from_bits(99);
+    let freed = handles[0];
+    assert_eq!(pool.free(agent, &[freed]), Ok(1));
+
+    let before = pool.census();
+    for (bad, error) in [
+        (out_of_range, FreeError::UnknownBlock { block: out_of_range.block() }),
+        (never_given, FreeError::UnknownBlock { block: never_given.block() }),
+        (freed, FreeError::AlreadyFree { block: freed.block() }),
+        (theirs[0], FreeError::NotOwner { block: theirs[0].block() }),
+    ] {
+        assert_eq!(pool.free(agent, &[bad]), Err(error));
+        // Good ones around the bad one stay, too.
+        assert_eq!(pool.free(agent, &[handles[1], bad, handles[2]]), Err(error));
+        assert_eq!(pool.census(), before);
+    }
+    let twice = [handles[1], handles[1]];
+    assert_eq!(
+        pool.free(agent, &twice),
+        Err(FreeError::AlreadyFree { block: handles[1].block() }),
+        "twice in one list"
+    );
+
+    // The freed block's id is given out again: as a part of a run, and as a block of its own.
+    let run = pool.allocate(agent, LAYER, 97).unwrap();
+    assert!(run.blocks().any(|block| block == freed.block()));
+    assert_eq!(pool.free(agent, &[freed]), Err(FreeError::Stale { block: freed.block() }));
+    let again = run.into_handles();
+    assert_eq!(pool.free(agent, &[freed]), Err(FreeError::Stale { block: freed.block() }));
+    assert_eq!(pool.free(agent, &again), Ok(97));
+    assert_eq!(pool.free(agent, &handles[1..]), Ok(2));
+    assert_eq!(pool.free(other, &theirs), Ok(1));
+    assert_eq!(pool.usage(), usage(100, 0));
+}
+
+#[test]
+fn handles_survive_a_round_trip_through_numbers() {
+    let pool = pool(10);
+    let agent = pool.open_account().unwrap();
+    for _ in 0..3 {
+        let handles = pool.allocate(agent, LAYER, 10).unwrap().into_handles();
+        let numbers: Vec<_> = handles.iter().map(|handle| handle.to_bits()).collect();
+        let back: Vec<_> = numbers.into_iter().map(BlockHandle::from_bits).collect();
+        assert_eq!(back, handles);
+        assert_eq!(pool.free(agent, &back), Ok(10));
+    }
+}
+
+#[test]
+fn case_6_free_agent() {
+    let pool = pool(100);
+    let directory = Directory::new(Arc::clone(&pool));
+    let [mine, theirs] = ["mine", "theirs"].map(|name| AgentId::new(name).unwrap());
+    let agent = directory.register(mine.clone()).unwrap();
+    let other = directory.register(theirs).unwrap();
+    let leases: Vec<_> =
+        (0..4).map(|layer| pool.allocate(agent, LayerId(layer), 5).unwrap()).collect();
+    let others = pool.allocate(other, LAYER, 7).unwrap();
+    assert_eq!(directory.free_agent(&mine), 20);
+    assert_eq!(directory.free_agent(&mine), 0, "nothing is left to free");
+    assert_eq!(directory.free_agent(&AgentId::new("unknown").unwrap()), 0);
+    assert_eq!((pool.used_by(agent), pool.used_by(other)), (0, 7));
+    assert_eq!(pool.usage(), usage(100, 7));
+    // The blocks are given out again, and the old leases do not touch them.
+    let new = pool.allocate(agent, LAYER, 93).unwrap();
+    drop(leases);
+    assert_eq!((pool.usage(), pool.used_by(agent)), (usage(100, 100), 93));
+    drop((new, others));
+    assert_eq!(pool.usage(), usage(100, 0));
+}
+
+#[test]
+fn an_agent_that_leaves_takes_its_blocks_along() {
+    let pool = pool(100);
+    let agent = pool.open_account().unwrap();
+    let lease = pool.allocate(agent, LAYER, 30).unwrap();
+    let handles = pool.allocate(agent, LAYER, 2).unwrap().into_handles();
+    assert_eq!(pool.close_account(agent), Some(32));
+    assert_eq!(pool.close_account(agent), None);
+    assert_eq!(pool.usage(), usage(100, 0));
+    // The slot's next agent has nothing to do with the old one's leases and handles.
+    let next = pool.open_account().unwrap();
+    let all = pool.allocate(next, LAYER, 100).unwrap();
+    assert!(matches!(pool.free(next, &handles), Err(FreeError::Stale { .. })));
+    drop(lease);
+    assert_eq!((pool.usage(), pool.used_by(next)), (usage(100, 100), 100));
+    drop(all);
+}
+
+#[test]
+fn case_7_reconfigure() {
+    let pool = pool(100);
+    let agent = pool.open_account().unwrap();
+    let _lease = pool.allocate(agent, LAYER, 5).unwrap();
+    assert_eq!(pool.reconfigure(&spec(8)), Err(ReconfigureError { outstanding: 5 }));
+    assert_eq!((pool.model().number, pool.model().spec.layers()), (0, 4));
+    pool.free_agent(agent);
+    assert_eq!(pool.reconfigure(&spec(8)), Ok(()));
+    assert_eq!((pool.model().number, pool.model().spec.layers()), (1, 8));
+    assert_eq!(pool.usage(), usage(100, 0));
+    assert_eq!(pool.allocate(agent, LayerId(7), 100).unwrap().len(), 100);
+}
+
+#[test]
+fn case_8_force_clear() {
+    let pool = pool(100);
+    let (agent, other) = (pool.open_account().unwrap(), pool.open_account().unwrap());
+    let _idle = pool.open_account().unwrap();
+    let lease = pool.allocate(agent, LAYER, 30).unwrap();
+    let mut shared = pool.allocate(other, LAYER, 20).unwrap();
+    let cleared = pool.force_clear();
+    assert_eq!((cleared.agents, cleared.blocks), (2, 50));
+    assert_eq!(pool.usage(), usage(100, 0));
+    assert_eq!((pool.used_by(agent), pool.used_by(other)), (0, 0));
+
+    // Old leases are inert, whatever is done with them.
+    let new = pool.allocate(agent, LAYER, 100).unwrap();
+    let part = shared.split_off(7).unwrap();
+    assert_eq!((part.len(), shared.len()), (7, 13));
+    assert_eq!(shared.share(agent).unwrap().len(), 0);
+    assert_eq!(part.into_handles(), []);
+    shared.transfer(agent).unwrap();
+    assert_eq!(shared.len(), 0);
+    drop((lease, shared));
+    assert_eq!((pool.usage(), pool.used_by(agent)), (usage(100, 100), 100));
+    drop(new);
+    assert_eq!(pool.usage(), usage(100, 0));
+}
+
+#[test]
+fn force_clear_takes_shared_blocks_too() {
+    let pool = pool(100);
+    let (agent, other) = (pool.open_account().unwrap(), pool.open_account().unwrap());
+    let mut lease = pool.allocate(agent, LAYER, 70).unwrap();
+    let shared = lease.share(other).unwrap();
+    pool.force_clear();
+    assert_eq!(pool.usage(), usage(100, 0));
+    let new = pool.allocate(other, LAYER, 100).unwrap();
+    drop((lease, shared));
+    assert_eq!((pool.usage(), pool.used_by(other)), (usage(100, 100), 100));
+    drop(new);
+    assert_eq!(pool.census().free, 100);
+}
+
+#[test]
+fn case_9_what_fits_now() {
+    let pool = BlockPool::new(PoolConfig::new(1_000, spec(48))).unwrap();
+    assert_eq!(pool.max_batch_size(256), 20);
+    let agent = pool.open_account().unwrap();
+    let _sequence = pool.allocate_sequence(agent, 512).unwrap();
+    assert_eq!(pool.max_batch_size(256), 18);
+}
+
+#[test]
+fn a_sequence_takes_every_layer_or_none() {
+    let pool = pool(20);
+    let agent = pool.open_account().unwrap();
+    let sequence = pool.allocate_sequence(agent, 600).unwrap();
+    assert_eq!((sequence.len(), sequence.layer()), (12, None));
+    assert_eq!(
+        pool.allocate_sequence(agent, 768).unwrap_err(),
+        AllocateError::Exhausted { requested: 12, available: 8, total: 20, allocated: 12 }
+    );
+    assert_eq!(pool.usage(), usage(20, 12));
+}
+
+#[test]
+fn an_owned_lease_outlives_its_stack_and_frees_while_unwinding() {
+    let pool = pool(100);
+    let agent = pool.open_account().unwrap();
+    let lease = pool.allocate_owned(agent, LAYER, 64).unwrap();
+    let sequence = pool.allocate_sequence_owned(agent, 1_000).unwrap();
+    let panicked = std::thread::spawn(move || {
+        let _held = (lease, sequence);
+        panic!("the thread that holds the leases dies");
+    })
+    .join();
+    assert!(panicked.is_err());
+    assert_eq!((pool.usage(), pool.used_by(agent)), (usage(100, 0), 0));
+}
+
+#[test]
+fn merge_takes_like_to_like() {
+    let (pool, elsewhere) = (pool(200), pool(200));
+    let (agent, other) = (pool.open_account().unwrap(), pool.open_account().unwrap());
+    let foreign = elsewhere.open_account().unwrap();
+    let mut lease = pool.allocate(agent, LAYER, 100).unwrap();
+    lease.merge(pool.allocate(agent, LAYER, 30).unwrap()).unwrap();
+    assert_eq!((lease.len(), lease.blocks().count()), (130, 130));
+    let of_layer = lease.merge(pool.allocate(agent, LayerId(1), 1).unwrap()).unwrap_err();
+    assert_eq!(of_layer.0.len(), 1);
+    drop(of_layer);
+    assert!(lease.merge(pool.allocate(other, LAYER, 1).unwrap()).is_err());
+    assert!(lease.merge(elsewhere.allocate(foreign, LAYER, 1).unwrap()).is_err());
+    assert_eq!(pool.usage(), usage(200, 130));
+
+    // From before and after the agent was freed: what the elder still shares stays its own.
+    let theirs = lease.share(other).unwrap();
+    pool.free_agent(agent);
+    let mut fresh = pool.allocate(agent, LAYER, 10).unwrap();
+    let elder = fresh.merge(lease).unwrap_err().0;
+    assert_eq!((elder.len(), fresh.len(), pool.used_by(agent)), (130, 10, 10));
+    drop(theirs);
+    assert_eq!(pool.usage().used, 140);
+    drop((elder, fresh));
+    assert_eq!((pool.usage(), pool.used_by(agent)), (usage(200, 0), 0));
+}
+
+#[test]
+fn transfer_moves_blocks_and_their_charge() {
+    let pool = pool(200);
+    let (agent, other) = (pool.open_account().unwrap(), pool.open_account().unwrap());
+    let mut lease = pool.allocate(agent, LAYER, 150).unwrap();
+    lease.transfer(other).unwrap();
+    assert_eq!((lease.agent(), lease.len()), (other, 150));
+    assert_eq!((pool.used_by(agent), pool.used_by(other)), (0, 150));
+    assert_eq!(pool.free_agent(agent), 0, "they are not its own any more");
+    pool.close_account(agent);
+    assert_eq!(lease.transfer(agent), Err(NoSuchAgent));
+    assert_eq!((lease.agent(), lease.len(), pool.used_by(other)), (other, 150, 150));
+    drop(lease);
+    assert_eq!((pool.usage(), pool.used_by(other)), (usage(200, 0), 0));
+}
+
+#[test]
+fn the_last_holder_of_shared_blocks_frees_them() {
+    let pool = pool(200);
+    let [first, second, third] = [(); 3].map(|()| pool.open_account().unwrap());
+    let mut lease = pool.allocate(first, LAYER, 130).unwrap();
+    let mut shared = lease.share(second).unwrap();
+    let again = shared.share(third).unwrap();
+    assert_eq!([first, second, third].map(|agent| pool.used_by(agent)), [130; 3]);
+    assert_eq!((pool.usage(), pool.census().shared), (usage(200, 130), 130));
+    drop(lease);
+    // Freeing an agent leaves what it shares to the leases.
+    assert_eq!(pool.free_agent(second), 130);
+    assert_eq!((pool.usage(), pool.used_by(second)), (usage(200, 130), 0));
+    let part = shared.split_off(30).unwrap();
+    drop(shared);
+    drop(again);
+    assert_eq!(pool.usage(), usage(200, 30), "a part is still held");
+    drop(part);
+    assert_eq!(pool.usage(), usage(200, 0));
+    assert_eq!([first, second, third].map(|agent| pool.used_by(agent)), [0; 3]);
+}
+
+/// Case 13: a thousand cycles use the same memory again.
+#[test]
+fn case_13_a_thousand_cycles_leave_nothing_behind() {
+    let pool = pool(500);
+    let agent = pool.open_account().unwrap();
+    for cycle in 0..1_000 {
+        let mut lease = pool.allocate(agent, LAYER, 1 + cycle % 400).unwrap();
+        if lease.len() > 3 {
+            drop(lease.split_off(lease.len() / 2).unwrap());
+        }
+        let handles = pool.allocate(agent, LAYER, 7).unwrap().into_handles();
+        pool.free(agent, &handles).unwrap();
+    }
+    let census = pool.census();
+    assert_eq!((census.free, census.owned_total(), census.in_flight.len()), (500, 0, 0));
+}

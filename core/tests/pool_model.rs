@@ -1,0 +1,311 @@
+//! Random sequences of operations against a sequential model of the pool: conservation, round trips,
+//! isolation of agents, exact refusals. Case 13 of the behaviour.
+#![cfg(not(latchless_loom))]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
+
+use latchless::{
+    AgentHandle, AllocateError, BlockId, BlockLease, BlockPool, LayerId, ModelSpec, PoolConfig,
+};
+use proptest::prelude::*;
+
+const BLOCKS: u32 = 300;
+const AGENTS: usize = 3;
+const LAYER: LayerId = LayerId(0);
+
+#[derive(Debug, Clone)]
+enum Step {
+    Allocate { agent: usize, blocks: u32 },
+    Drop { lease: usize },
+    SplitOff { lease: usize, percent: u32 },
+    Merge { into: usize, from: usize },
+    Transfer { lease: usize, to: usize },
+    Share { lease: usize, with: usize },
+    FreeByHandles { lease: usize },
+    FreeAgent { agent: usize },
+    Rejoin { agent: usize },
+    ForceClear,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        8 => (0..AGENTS, 1..150_u32).prop_map(|(agent, blocks)| Step::Allocate { agent, blocks }),
+        4 => any::<usize>().prop_map(|lease| Step::Drop { lease }),
+        4 => (any::<usize>(), 1..=100_u32)
+            .prop_map(|(lease, percent)| Step::SplitOff { lease, percent }),
+        3 => any::<(usize, usize)>().prop_map(|(into, from)| Step::Merge { into, from }),
+        3 => (any::<usize>(), 0..AGENTS).prop_map(|(lease, to)| Step::Transfer { lease, to }),
+        4 => (any::<usize>(), 0..AGENTS).prop_map(|(lease, with)| Step::Share { lease, with }),
+        2 => any::<usize>().prop_map(|lease| Step::FreeByHandles { lease }),
+        1 => (0..AGENTS).prop_map(|agent| Step::FreeAgent { agent }),
+        1 => (0..AGENTS).prop_map(|agent| Step::Rejoin { agent }),
+        1 => Just(Step::ForceClear),
+    ];
+    prop::collection::vec(step, 1..100)
+}
+
+/// A shared block and which sharing of it is meant.
+type Shared = (BlockId, u32);
+
+/// What a lease holds, beside what it was once given.
+#[derive(Debug)]
+struct Held {
+    agent: AgentHandle,
+    tenure: u32,
+    sole: BTreeSet<BlockId>,
+    shared: BTreeSet<Shared>,
+}
+
+/// A pool without threads: sets and counts.
+#[derive(Default)]
+struct Model {
+    tenures: BTreeMap<usize, u32>,
+    holders: BTreeMap<Shared, u32>,
+    sharings: u32,
+}
+
+struct World<'pool> {
+    pool: &'pool BlockPool,
+    agents: Vec<AgentHandle>,
+    leases: Vec<(BlockLease<'pool>, Held)>,
+    model: Model,
+}
+
+impl Model {
+    /// One holder of shared blocks ends.
+    fn release(&mut self, shared: BTreeSet<Shared>) {
+        for block in shared {
+            if let Some(holders) = self.holders.get_mut(&block) {
+                *holders -= 1;
+                if *holders == 0 {
+                    self.holders.remove(&block);
+                }
+            }
+        }
+    }
+}
+
+impl<'pool> World<'pool> {
+    fn new(pool: &'pool BlockPool) -> Self {
+        let agents = (0..AGENTS).map(|_| pool.open_account().unwrap()).collect();
+        Self { pool, agents, leases: Vec::new(), model: Model::default() }
+    }
+
+    fn tenure(&self, agent: AgentHandle) -> Option<u32> {
+        let i = self.agents.iter().position(|other| *other == agent)?;
+        Some(self.model.tenures.get(&i).copied().unwrap_or(0))
+    }
+
+    fn used_by(&self, agent: AgentHandle) -> u32 {
+        let tenure = self.tenure(agent);
+        let held = self.leases.iter().map(|(_, held)| held);
+        held.filter(|held| held.agent == agent && Some(held.tenure) == tenure)
+            .map(|held| (held.sole.len() + held.shared.len()) as u32)
+            .sum()
+    }
+
+    fn out(&self) -> u32 {
+        let sole: usize = self.leases.iter().map(|(_, held)| held.sole.len()).sum();
+        (sole + self.model.holders.len()) as u32
+    }
+
+    fn pick(&self, lease: usize) -> Option<usize> {
+        lease.checked_rem(self.leases.len())
+    }
+
+    /// Ends an agent's tenure: what it holds alone is gone.
+    fn end_tenure(&mut self, i: usize) {
+        let agent = self.agents[i];
+        for (_, held) in self.leases.iter_mut().filter(|(_, held)| held.agent == agent) {
+            held.sole.clear();
+        }
+        *self.model.tenures.entry(i).or_default() += 1;
+    }
+
+    fn step(&mut self, step: &Step) {
+        match *step {
+            Step::Allocate { agent, blocks } => self.allocate(self.agents[agent], blocks),
+            Step::Drop { lease } => {
+                let Some(i) = self.pick(lease) else { return };
+                let (lease, held) = self.leases.swap_remove(i);
+                drop(lease);
+                self.model.release(held.shared);
+            }
+            Step::SplitOff { lease, percent } => self.split_off(lease, percent),
+            Step::Merge { into, from } => self.merge(into, from),
+            Step::Transfer { lease, to } => self.transfer(lease, self.agents[to]),
+            Step::Share { lease, with } => self.share(lease, self.agents[with]),
+            Step::FreeByHandles { lease } => {
+                let Some(i) = self.pick(lease) else { return };
+                let (lease, held) = self.leases.swap_remove(i);
+                let agent = lease.agent();
+                let handles = lease.into_handles();
+                let blocks: BTreeSet<_> = handles.iter().map(|handle| handle.block()).collect();
+                assert_eq!(blocks, held.sole);
+                assert_eq!(self.pool.free(agent, &handles), Ok(handles.len() as u32));
+                self.model.release(held.shared);
+            }
+            Step::FreeAgent { agent } => {
+                let had = self.used_by(self.agents[agent]);
+                assert_eq!(self.pool.free_agent(self.agents[agent]), had);
+                self.end_tenure(agent);
+            }
+            Step::Rejoin { agent } => {
+                let had = self.used_by(self.agents[agent]);
+                assert_eq!(self.pool.close_account(self.agents[agent]), Some(had));
+                self.end_tenure(agent);
+                self.agents[agent] = self.pool.open_account().unwrap();
+            }
+            Step::ForceClear => {
+                let used: Vec<_> = self.agents.iter().map(|agent| self.used_by(*agent)).collect();
+                let cleared = self.pool.force_clear();
+                let having = used.iter().filter(|used| **used > 0).count() as u32;
+                assert_eq!((cleared.agents, cleared.blocks), (having, used.iter().sum()));
+                (0..AGENTS).for_each(|i| self.end_tenure(i));
+                self.model.holders.clear();
+            }
+        }
+    }
+
+    fn allocate(&mut self, agent: AgentHandle, blocks: u32) {
+        let free = BLOCKS - self.out();
+        match self.pool.allocate(agent, LAYER, blocks) {
+            Ok(lease) => {
+                assert!(blocks <= free);
+                let sole: BTreeSet<_> = lease.blocks().collect();
+                assert_eq!(sole.len() as u32, blocks, "a block twice in one lease");
+                let tenure = self.tenure(agent).unwrap();
+                let held = Held { agent, tenure, sole, shared: BTreeSet::new() };
+                self.leases.push((lease, held));
+            }
+            Err(error) => {
+                let allocated = BLOCKS - free;
+                let exact = AllocateError::Exhausted {
+                    requested: blocks,
+                    available: free,
+                    total: BLOCKS,
+                    allocated,
+                };
+                assert!(blocks > free);
+                assert_eq!(error, exact);
+            }
+        }
+    }
+
+    fn split_off(&mut self, lease: usize, percent: u32) {
+        let Some(i) = self.pick(lease) else { return };
+        let (lease, held) = &mut self.leases[i];
+        let len = lease.len();
+        let Ok(off) = lease.split_off((len * percent / 100).max(1)) else {
+            assert_eq!(len, 0);
+            return;
+        };
+        assert_eq!(lease.len() + off.len(), len);
+        let blocks: BTreeSet<_> = off.blocks().collect();
+        assert_eq!(blocks.len() as u32, off.len());
+        let split = |block: &BlockId| blocks.contains(block);
+        let other = Held {
+            sole: held.sole.extract_if(.., split).collect(),
+            shared: held.shared.extract_if(.., |(block, _)| split(block)).collect(),
+            ..*held
+        };
+        self.leases.push((off, other));
+    }
+
+    fn merge(&mut self, into: usize, from: usize) {
+        let Some(from) = self.pick(from) else { return };
+        let (lease, mut other) = self.leases.swap_remove(from);
+        let Some(into) = self.pick(into) else {
+            self.leases.push((lease, other));
+            return;
+        };
+        let (target, held) = &mut self.leases[into];
+        let blocks: BTreeSet<_> = target.blocks().collect();
+        if lease.blocks().any(|block| blocks.contains(&block)) {
+            // Two parts in one shared block, or an inert lease: sets cannot tell them apart.
+            self.leases.push((lease, other));
+            return;
+        }
+        let alike = (held.agent, held.tenure) == (other.agent, other.tenure);
+        if let Err(error) = target.merge(lease) {
+            assert!(!alike);
+            self.leases.push((error.0, other));
+            return;
+        }
+        assert!(alike);
+        held.sole.append(&mut other.sole);
+        held.shared.append(&mut other.shared);
+    }
+
+    fn transfer(&mut self, lease: usize, to: AgentHandle) {
+        let Some(i) = self.pick(lease) else { return };
+        let tenure = self.tenure(to).unwrap();
+        let (lease, held) = &mut self.leases[i];
+        lease.transfer(to).unwrap();
+        if held.agent != to {
+            (held.agent, held.tenure) = (to, tenure);
+            assert_eq!(lease.len() as usize, held.sole.len() + held.shared.len());
+        }
+    }
+
+    fn share(&mut self, lease: usize, with: AgentHandle) {
+        let Some(i) = self.pick(lease) else { return };
+        let tenure = self.tenure(with).unwrap();
+        let (lease, held) = &mut self.leases[i];
+        let copy = lease.share(with).unwrap();
+        // Blocks of a sharing that a force-clear ended are not shared on.
+        let mut shared: BTreeSet<_> = held
+            .shared
+            .iter()
+            .copied()
+            .filter(|block| self.model.holders.contains_key(block))
+            .collect();
+        for block in &shared {
+            *self.model.holders.get_mut(block).unwrap() += 1;
+        }
+        self.model.sharings += 1;
+        for block in mem::take(&mut held.sole) {
+            let block = (block, self.model.sharings);
+            self.model.holders.insert(block, 2);
+            held.shared.insert(block);
+            shared.insert(block);
+        }
+        assert_eq!(copy.len() as usize, shared.len());
+        let held = Held { agent: with, tenure, sole: BTreeSet::new(), shared };
+        self.leases.push((copy, held));
+    }
+
+    fn check(&self) {
+        let census = self.pool.census();
+        assert_eq!(census.in_flight, []);
+        assert_eq!(census.free, BLOCKS - self.out());
+        assert_eq!(self.pool.usage().free, census.free);
+        assert_eq!(census.shared as usize, self.model.holders.len());
+        for agent in &self.agents {
+            assert_eq!(self.pool.used_by(*agent), self.used_by(*agent), "{agent:?}");
+        }
+        let mut seen = BTreeSet::new();
+        let sole = self.leases.iter().flat_map(|(_, held)| &held.sole);
+        let shared = self.model.holders.keys().map(|(block, _)| block);
+        assert!(sole.chain(shared).all(|block| seen.insert(*block)), "a block in two hands");
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_pool_is_its_sequential_model(steps in steps(), stripes in 1..5_usize) {
+        let spec = ModelSpec::new(1, 8, 128, 16).unwrap();
+        let config = PoolConfig::new(BLOCKS, spec).max_agents(AGENTS as u32).stripes(stripes);
+        let pool = BlockPool::new(config).unwrap();
+        let mut world = World::new(&pool);
+        for step in &steps {
+            world.step(step);
+            world.check();
+        }
+        world.leases.clear();
+        let census = pool.census();
+        prop_assert_eq!((census.free, census.in_flight.len()), (BLOCKS, 0));
+        prop_assert!(pool.reconfigure(&pool.model().spec).is_ok());
+    }
+}
