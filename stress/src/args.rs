@@ -1,0 +1,166 @@
+//! The command line.
+
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::run::{Plan, Plant};
+
+const EXAMPLES: &str = "\
+Examples:
+  A minute with a seed that you choose:
+    latchless-stress run --duration 60s --seed 1
+  A night, with a line every ten minutes and a report:
+    latchless-stress run --duration 8h --status-interval 10m --report night.json
+  A small pool and many threads, ended by count:
+    latchless-stress run --blocks 64 --threads 32 --operations 1000000
+  What the canary says when a block is in two hands:
+    latchless-stress run --operations 100000 --plant double
+
+Exit codes: 0 every invariant held, 1 one broke, 2 bad arguments, 3 interrupted (Ctrl-C ends the run
+cleanly, with the report; a second one ends it at once).";
+
+/// Runs threads against one block pool and checks that no block is ever lost or in two hands.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Runs until the duration is over, or the operations are done.
+    #[command(after_help = EXAMPLES)]
+    Run(RunArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// How long: 90s, 5m, 8h. 60s, unless --operations says how many.
+    #[arg(long, value_parser = duration)]
+    duration: Option<Duration>,
+
+    /// How many operations, of all threads together.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    operations: Option<u64>,
+
+    /// Seed of all decisions; printed first. A random one by default.
+    #[arg(long)]
+    seed: Option<u64>,
+
+    /// Threads. Two for each core by default, at least 4.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1_024))]
+    threads: Option<u16>,
+
+    /// Blocks of the pool.
+    #[arg(long, default_value_t = 8_192, value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
+    blocks: u32,
+
+    /// The round to begin with. Each is settled before the next one, and can be run alone.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(..1 << 62))]
+    first_round: u64,
+
+    /// Time between two status lines.
+    #[arg(long, default_value = "5s", value_parser = duration)]
+    status_interval: Duration,
+
+    /// Time without any operation after which the run counts as stalled, which breaks it.
+    #[arg(long, default_value = "1m", value_parser = duration)]
+    stall_after: Duration,
+
+    /// Writes the report to this file, as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+
+    /// Puts in a fault, to see that it is seen; the run must end with exit code 1.
+    #[arg(long)]
+    plant: Option<Plant>,
+}
+
+impl RunArgs {
+    pub(crate) fn plan(&self) -> Plan {
+        let cores = available_parallelism().map_or(1, NonZero::get);
+        let duration = match (self.duration, self.operations) {
+            (None, None) => Some(Duration::from_mins(1)),
+            (duration, _) => duration,
+        };
+        Plan {
+            seed: self.seed.unwrap_or_else(|| fastrand::u64(..)),
+            threads: self.threads.unwrap_or_else(|| (2 * cores).clamp(4, 1_024) as u16),
+            blocks: self.blocks,
+            first_round: self.first_round,
+            duration,
+            operations: self.operations,
+            status_interval: self.status_interval,
+            stall_after: self.stall_after,
+            plant: self.plant,
+        }
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(Duration::ZERO) => Err("no time at all; give at least 1ms".to_owned()),
+        Ok(duration) => Ok(duration),
+        Err(error) => Err(format!("{error}; write 500ms, 90s, 5m or 8h")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn plan(args: &[&str]) -> Result<Plan, clap::Error> {
+        let args = ["latchless-stress", "run"].iter().chain(args);
+        let Command::Run(args) = Cli::try_parse_from(args)?.command;
+        Ok(args.plan())
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_have_units() {
+        for (text, seconds) in [("90s", 90), ("5m", 300), ("8h", 28_800), ("1h 30m", 5_400)] {
+            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)));
+        }
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        for nonsense in ["", "5", "-5s", "5 parsecs", "0s", "nan"] {
+            assert!(duration(nonsense).is_err(), "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn a_minute_unless_something_is_said() {
+        assert_eq!(plan(&[]).unwrap().duration, Some(Duration::from_mins(1)));
+        let by_count = plan(&["--operations", "10"]).unwrap();
+        assert_eq!((by_count.duration, by_count.operations), (None, Some(10)));
+        let both = plan(&["--operations", "10", "--duration", "1s"]).unwrap();
+        assert_eq!((both.duration, both.operations), (Some(Duration::from_secs(1)), Some(10)));
+        assert!(plan(&[]).unwrap().threads >= 4);
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for args in [
+            &["--threads", "0"][..],
+            &["--threads", "5000"],
+            &["--blocks", "0"],
+            &["--blocks", "16777217"],
+            &["--operations", "0"],
+            &["--duration", "soon"],
+            &["--seed", "-1"],
+            &["--plant", "rose"],
+        ] {
+            assert!(plan(args).is_err(), "{args:?}");
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! Phases: what a thread decides to do next, and how large.
+//!
+//! A run is a sequence of rounds, each in one phase for all threads. A thread's decisions come from its own
+//! generator, seeded from the run's seed, the round and the thread, and do not depend on what came out of
+//! earlier ones: the same seed gives the same decisions. How the threads interleave is the machine's part.
+
+use fastrand::Rng;
+
+/// A kind of load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Every thread keeps within its share of the pool: no request may be refused.
+    Calm,
+    /// All threads want more than there is.
+    NearExhaustion,
+    /// Agents come and go, with their blocks.
+    AgentChurn,
+    /// Single blocks beside requests for a good part of the pool.
+    BigAndSmall,
+}
+
+/// What a thread does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Allocates and frees at once; timed.
+    Pair,
+    /// Allocates blocks of a layer.
+    Allocate,
+    /// Allocates a sequence in all layers.
+    AllocateSequence,
+    /// Allocates for a common agent.
+    AllocateCommon,
+    Split,
+    Merge,
+    /// Transfers to another agent of the same thread.
+    Transfer,
+    /// Transfers to a common agent.
+    TransferToCommon,
+    /// Shares with another agent of the same thread.
+    Share,
+    /// Shares with a common agent.
+    ShareWithCommon,
+    /// Hands a lease over to another thread, transferred to that thread's agent.
+    HandOver,
+    /// Shares with another thread's agent, and hands its lease over.
+    HandOverShare,
+    /// Takes what others have handed over.
+    Receive,
+    /// Drops a lease, or frees its blocks by their handles.
+    Free,
+    /// Drops a lease while unwinding.
+    Unwind,
+    IntoHandles,
+    /// Tries to free lists with a bad handle: nothing may be freed.
+    FreeBadHandles,
+    FreeAgent,
+    /// Unregisters an agent and registers it again.
+    Reregister,
+    FreeCommon,
+    UnregisterCommon,
+    /// Tries to reconfigure, which must fail while the thread has blocks.
+    Reconfigure,
+    /// Requests that are wrong whatever the pool holds.
+    BadRequest,
+    /// Compares the agents' use with the thread's own books.
+    CheckBooks,
+}
+
+/// All actions, in the order of their declaration, with their names and their weights in the phases'
+/// order. Weight 0: not in this phase.
+const TABLE: [(Action, &str, [u16; 4]); 24] = [
+    (Action::Pair, "pair", [150, 150, 100, 100]),
+    (Action::Allocate, "allocate", [120, 300, 80, 150]),
+    (Action::AllocateSequence, "allocate-sequence", [60, 100, 40, 80]),
+    // Common agents are freed by other threads, whose frees end at another instant than their owner's
+    // books say: not where no request may be refused.
+    (Action::AllocateCommon, "allocate-common", [0, 30, 200, 20]),
+    (Action::Split, "split", [50, 50, 40, 60]),
+    (Action::Merge, "merge", [50, 50, 40, 60]),
+    (Action::Transfer, "transfer", [40, 30, 40, 30]),
+    (Action::TransferToCommon, "transfer-to-common", [0, 10, 60, 10]),
+    (Action::Share, "share", [20, 20, 20, 20]),
+    (Action::ShareWithCommon, "share-with-common", [0, 5, 20, 5]),
+    (Action::HandOver, "hand-over", [0, 20, 20, 20]),
+    (Action::HandOverShare, "hand-over-share", [0, 10, 10, 10]),
+    (Action::Receive, "receive", [0, 30, 30, 30]),
+    (Action::Free, "free", [180, 150, 120, 200]),
+    (Action::Unwind, "unwind", [5, 5, 5, 5]),
+    (Action::IntoHandles, "into-handles", [30, 30, 30, 20]),
+    (Action::FreeBadHandles, "free-bad-handles", [10, 10, 20, 10]),
+    (Action::FreeAgent, "free-agent", [5, 5, 30, 5]),
+    (Action::Reregister, "reregister", [5, 5, 40, 5]),
+    (Action::FreeCommon, "free-common", [0, 5, 30, 5]),
+    (Action::UnregisterCommon, "unregister-common", [0, 5, 30, 5]),
+    (Action::Reconfigure, "reconfigure", [0, 2, 2, 2]),
+    (Action::BadRequest, "bad-request", [5, 5, 5, 5]),
+    (Action::CheckBooks, "check-books", [30, 30, 30, 30]),
+];
+
+impl Action {
+    /// How many there are.
+    pub(crate) const COUNT: usize = TABLE.len();
+
+    /// Names, in the order of the actions.
+    pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+        TABLE.iter().map(|(_, name, _)| *name)
+    }
+}
+
+/// One decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Decision {
+    pub(crate) action: Action,
+    /// Blocks to ask for, where it is about blocks.
+    pub(crate) blocks: u32,
+    /// Chooses among what the thread holds.
+    pub(crate) pick: usize,
+    /// Chooses the other one: an agent, a thread, a layer, another lease.
+    pub(crate) other: usize,
+}
+
+/// How large requests are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Scale {
+    /// Blocks of the pool.
+    pub(crate) blocks: u32,
+    /// Threads that share it.
+    pub(crate) threads: u16,
+}
+
+impl Phase {
+    pub(crate) const ALL: [Self; 4] =
+        [Self::Calm, Self::NearExhaustion, Self::AgentChurn, Self::BigAndSmall];
+
+    /// The phase of a round.
+    pub(crate) fn of_round(round: u64) -> Self {
+        Self::ALL[(round % Self::ALL.len() as u64) as usize]
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Calm => "calm",
+            Self::NearExhaustion => "near exhaustion",
+            Self::AgentChurn => "agent churn",
+            Self::BigAndSmall => "big and small",
+        }
+    }
+
+    /// Blocks at which a thread begins to free instead of taking more.
+    pub(crate) fn target(self, scale: Scale) -> u32 {
+        let share = scale.blocks / u32::from(scale.threads);
+        match self {
+            Self::Calm => share,
+            Self::AgentChurn => share / 2,
+            Self::NearExhaustion | Self::BigAndSmall => scale.blocks,
+        }
+    }
+
+    /// The next decision.
+    pub(crate) fn decide(self, rng: &mut Rng, scale: Scale) -> Decision {
+        let weights = || TABLE.iter().map(|(action, _, weights)| (*action, weights[self as usize]));
+        let mut at = rng.u16(0..weights().map(|(_, weight)| weight).sum());
+        let action = weights()
+            .find(|(_, weight)| {
+                let hit = at < *weight;
+                at = at.saturating_sub(*weight);
+                hit
+            })
+            .map_or(Action::Pair, |(action, _)| action);
+        Decision {
+            action,
+            blocks: self.size(rng, scale),
+            pick: rng.usize(..),
+            other: rng.usize(..),
+        }
+    }
+
+    fn size(self, rng: &mut Rng, Scale { blocks, threads }: Scale) -> u32 {
+        // Large pools are filled by larger requests, not by ever more of them.
+        let filling = (blocks / (u32::from(threads) * 128)).max(1);
+        let most = match self {
+            Self::Calm => 16 * filling,
+            // Short operations on few agents: the more often one meets the end of its agent.
+            Self::AgentChurn => 4,
+            Self::NearExhaustion => 64 * filling,
+            Self::BigAndSmall if rng.u8(0..4) == 0 => blocks / 4,
+            Self::BigAndSmall => 1,
+        };
+        rng.u32(1..=most.clamp(1, blocks))
+    }
+}
+
+/// The generator of a thread in a round.
+pub(crate) fn generator(seed: u64, round: u64, thread: u16) -> Rng {
+    let mut seeds = Rng::with_seed(seed);
+    let [a, b] = [seeds.u64(..), seeds.u64(..)];
+    let mut rounds = Rng::with_seed(a ^ round.wrapping_mul(b | 1));
+    let [a, b] = [rounds.u64(..), rounds.u64(..)];
+    Rng::with_seed(a ^ u64::from(thread).wrapping_mul(b | 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SCALE: Scale = Scale { blocks: 4_096, threads: 4 };
+
+    fn decisions(seed: u64, round: u64, thread: u16) -> Vec<Decision> {
+        let mut rng = generator(seed, round, thread);
+        (0..100).map(|_| Phase::of_round(round).decide(&mut rng, SCALE)).collect()
+    }
+
+    #[test]
+    fn decisions_repeat_with_the_seed_and_only_with_it() {
+        assert_eq!(decisions(1, 2, 3), decisions(1, 2, 3));
+        assert_ne!(decisions(1, 2, 3), decisions(2, 2, 3));
+        assert_ne!(decisions(1, 2, 3), decisions(1, 6, 3));
+        assert_ne!(decisions(1, 2, 3), decisions(1, 2, 0));
+    }
+
+    #[test]
+    fn the_table_is_in_the_order_of_the_actions() {
+        for (i, (action, _, _)) in TABLE.iter().enumerate() {
+            assert_eq!(*action as usize, i);
+        }
+        assert_eq!(Phase::ALL.map(|phase| phase as usize), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn every_action_with_a_weight_is_drawn_and_no_other() {
+        for (i, phase) in Phase::ALL.into_iter().enumerate() {
+            let mut rng = generator(1, 0, 0);
+            let mut drawn = [0; Action::COUNT];
+            for _ in 0..20_000 {
+                let decision = phase.decide(&mut rng, SCALE);
+                drawn[decision.action as usize] += 1;
+                assert!((1..=SCALE.blocks).contains(&decision.blocks));
+            }
+            for ((_, name, weights), drawn) in TABLE.iter().zip(drawn) {
+                assert_eq!(weights[i] > 0, drawn > 0, "{name} in phase {}", phase.name());
+            }
+        }
+    }
+
+    #[test]
+    fn the_smallest_pool_has_sizes_too() {
+        let mut rng = generator(1, 0, 0);
+        for phase in Phase::ALL {
+            let scale = Scale { blocks: 1, threads: 64 };
+            assert_eq!(phase.decide(&mut rng, scale).blocks, 1);
+        }
+    }
+}

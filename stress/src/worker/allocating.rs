@@ -1,0 +1,170 @@
+//! Taking blocks.
+
+use std::time::Instant;
+
+use latchless::{AllocateError, BlockLease, LayerId};
+
+use super::held::Place;
+use super::{MOST_HELD, OWN_AGENTS, Worker};
+use crate::canary::Mark;
+use crate::phases::Phase;
+use crate::violation::Violation;
+
+impl<'pool> Worker<'pool, '_> {
+    /// Allocates blocks of a layer and frees them at once; the time of both counts, that of the marks
+    /// does not.
+    pub(super) fn pair(&mut self, blocks: u32, other: usize) -> Result<(), Violation> {
+        let blocks = blocks.min(self.room());
+        if blocks == 0 {
+            return self.free(other);
+        }
+        let agent = self.own[other % OWN_AGENTS].handle;
+        let begun = Instant::now();
+        let granted = self.world.pool.allocate(agent, self.layer(other), blocks);
+        let taking = begun.elapsed();
+        let Some(lease) = self.granted(blocks, granted)? else {
+            return Ok(());
+        };
+        let listed: Vec<_> = lease.blocks().collect();
+        self.world.canary.take(listed.iter().copied(), self.mark())?;
+        self.world.canary.give_back(listed, self.mark())?;
+        let begun = Instant::now();
+        drop(lease);
+        self.counts.record_pair(taking + begun.elapsed());
+        Ok(())
+    }
+
+    pub(super) fn allocate(
+        &mut self,
+        blocks: u32,
+        pick: usize,
+        other: usize,
+    ) -> Result<(), Violation> {
+        let blocks = blocks.min(self.room());
+        if blocks == 0 {
+            return self.free(pick);
+        }
+        let agent = other % OWN_AGENTS;
+        let granted = self.world.pool.allocate(self.own[agent].handle, self.layer(pick), blocks);
+        match self.granted(blocks, granted)? {
+            Some(lease) => self.keep(lease, self.mark(), self.place(agent)),
+            None => self.free(pick),
+        }
+    }
+
+    pub(super) fn allocate_sequence(
+        &mut self,
+        blocks: u32,
+        pick: usize,
+        other: usize,
+    ) -> Result<(), Violation> {
+        let [short, _] = self.world.specs;
+        let tokens = blocks.div_ceil(u32::from(short.layers())) * short.block_tokens();
+        let tokens = tokens - other as u32 % short.block_tokens();
+        // The first geometry has the smaller blocks: it takes the most of them.
+        if short.blocks_for(tokens) > u64::from(self.room()) {
+            return self.free(pick);
+        }
+        let agent = other % OWN_AGENTS;
+        let granted = self.world.pool.allocate_sequence(self.own[agent].handle, tokens);
+        let requested = match (&granted, &granted) {
+            (Ok(_), _) => self.world.pool.model().spec.blocks_for(tokens) as u32,
+            (_, Err(AllocateError::Exhausted { requested, .. })) => *requested,
+            _ => 0,
+        };
+        // With blocks in hand the geometry stays, so what was granted must be what it takes now.
+        match self.granted(requested, granted)? {
+            Some(lease) => self.keep(lease, self.mark(), self.place(agent)),
+            None => self.free(pick),
+        }
+    }
+
+    pub(super) fn allocate_common(
+        &mut self,
+        blocks: u32,
+        pick: usize,
+        other: usize,
+    ) -> Result<(), Violation> {
+        let blocks = blocks.min(self.room());
+        if blocks == 0 {
+            return self.free(pick);
+        }
+        let (agent, id) = self.common(other);
+        // Before the agent is looked up: a sweep that comes between makes the mark say less, not more.
+        let mark = Mark::loose(self.thread, agent, self.world.canary.sweeps(agent).settled());
+        let handle = self
+            .world
+            .directory
+            .get_or_register(id)
+            .map_err(|error| Violation::answer("there are accounts for all agents", error))?;
+        match self.world.pool.allocate(handle, self.layer(pick), blocks) {
+            // Unregistered by another thread.
+            Err(AllocateError::UnknownAgent) => Ok(()),
+            granted => match self.granted(blocks, granted)? {
+                Some(lease) => self.keep(lease, mark, Place::Common),
+                None => self.free(pick),
+            },
+        }
+    }
+
+    /// Blocks that this thread may still take in this phase.
+    fn room(&self) -> u32 {
+        if self.held.len() >= MOST_HELD {
+            return 0;
+        }
+        self.world.phase.target(self.world.scale).saturating_sub(self.in_hand)
+    }
+
+    fn layer(&self, pick: usize) -> LayerId {
+        LayerId((pick % usize::from(self.world.specs[0].layers())) as u16)
+    }
+
+    /// Checks an answer of the pool; `None` for a rightful refusal.
+    fn granted(
+        &mut self,
+        requested: u32,
+        granted: Result<BlockLease<'pool>, AllocateError>,
+    ) -> Result<Option<BlockLease<'pool>>, Violation> {
+        match granted {
+            Ok(lease) => {
+                Violation::count("a lease", requested, lease.len())?;
+                self.counts.granted += 1;
+                self.counts.blocks += u64::from(requested);
+                Ok(Some(lease))
+            }
+            Err(AllocateError::Exhausted { requested: said, available, total, allocated }) => {
+                let coherent = said == requested
+                    && total == self.world.scale.blocks
+                    && available < requested
+                    && allocated == total - available;
+                if !coherent {
+                    return Err(Violation::IncoherentRefusal {
+                        requested,
+                        available,
+                        total,
+                        allocated,
+                    });
+                }
+                if self.world.phase == Phase::Calm {
+                    return Err(Violation::SpuriousRefusal { requested });
+                }
+                self.counts.refused += 1;
+                Ok(None)
+            }
+            Err(error) => Err(Violation::answer("an allocation for a registered agent", error)),
+        }
+    }
+
+    fn keep(
+        &mut self,
+        lease: BlockLease<'pool>,
+        mark: Mark,
+        place: Place,
+    ) -> Result<(), Violation> {
+        let mut listed = 0_u32;
+        self.world.canary.take(lease.blocks().inspect(|_| listed += 1), mark)?;
+        Violation::count("the list of a lease", lease.len(), listed)?;
+        self.hold_lease(lease, mark, place);
+        Ok(())
+    }
+}

@@ -1,0 +1,87 @@
+//! The binary's exit codes and what it prints first: scripts rely on both.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Output, Stdio};
+
+fn stress(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_latchless-stress"));
+    command.arg("run").args(args).stdin(Stdio::null());
+    command
+}
+
+fn run(args: &[&str]) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } = stress(args).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (status.code(), text(stdout), text(stderr))
+}
+
+#[test]
+fn a_run_that_holds_ends_with_0_and_a_report() {
+    let folder = tempfile::tempdir().unwrap();
+    let report = folder.path().join("report.json");
+    let args = ["--operations", "8000", "--seed", "7", "--threads", "4", "--report"];
+    let args: Vec<_> = args.into_iter().chain(report.to_str()).collect();
+    let (code, out, err) = run(&args);
+    assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
+    assert_eq!(out.lines().next(), Some("seed 7"));
+    assert!(out.contains("held: "), "{out}");
+    let report: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(report).unwrap()).unwrap();
+    assert_eq!((&report["outcome"], &report["seed"]), (&"held".into(), &7.into()));
+    assert_eq!(report["operations"], 8_000);
+    let actions = report["actions"].as_object().unwrap();
+    let sum: u64 = actions.values().filter_map(serde_json::Value::as_u64).sum();
+    assert_eq!(sum, 8_000);
+}
+
+#[test]
+fn a_planted_fault_ends_with_1_and_tells_how_to_repeat_it() {
+    for plant in ["double", "leak"] {
+        let (code, out, _) =
+            run(&["--operations", "40000", "--seed", "3", "--threads", "4", "--plant", plant]);
+        assert_eq!(code, Some(1), "{out}");
+        assert!(out.contains("BROKEN: "), "{out}");
+        let repeat =
+            "-- run --seed 3 --threads 4 --blocks 8192 --first-round 0 --operations 200000";
+        assert!(out.contains(repeat), "{out}");
+    }
+}
+
+#[test]
+fn a_run_that_stalls_ends_with_1_although_its_threads_never_end() {
+    let (code, out, _) =
+        run(&["--duration", "1h", "--seed", "3", "--plant", "stall", "--stall-after", "100ms"]);
+    assert_eq!(code, Some(1), "{out}");
+    assert!(out.contains("BROKEN: no operation has ended for 100ms"), "{out}");
+}
+
+#[test]
+fn bad_arguments_end_with_2_and_say_what_to_do() {
+    for (args, advice) in [
+        (&["--duration", "soon"][..], "write 500ms, 90s, 5m or 8h"),
+        (&["--blocks", "0"], "1..=16777216"),
+        (&["--report", "/no/such/folder/report.json"], "choose another --report"),
+        (&["--frobnicate"], "--help"),
+    ] {
+        let (code, out, err) = run(args);
+        assert_eq!((code, out.as_str()), (Some(2), ""), "{err}");
+        assert!(err.contains(advice), "{err}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_ends_with_3_and_the_report() {
+    let mut child = stress(&["--duration", "1h", "--seed", "5", "--threads", "4"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    // The signal is caught from the first line on.
+    assert_eq!(lines.next().as_deref(), Some("seed 5"));
+    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(kill.success());
+    let rest: Vec<_> = lines.collect();
+    assert_eq!(child.wait().unwrap().code(), Some(3), "{rest:?}");
+    assert!(rest.iter().any(|line| line.starts_with("interrupted: ")), "{rest:?}");
+}
