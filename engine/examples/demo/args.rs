@@ -1,0 +1,120 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+/// llama.cpp's `LLAMA_MAX_SEQ`: sequences that one context can have.
+const MOST_AGENTS: u32 = 256;
+/// llama.cpp's `GGML_MAX_N_THREADS`.
+const MOST_THREADS: u32 = 512;
+
+const EXAMPLES: &str = "\
+Examples:
+  demo                                            eight agents, the model that cargo xtask fetches
+  demo --agents 16 --max-tokens 64
+  demo --model ~/models/some.gguf --threads 8
+  demo --agents 32 --context 2048                 agents wait until there are blocks for them
+  demo --prompt-file prompts.txt --seed 7 --json out.json
+
+Exit codes: 0 everybody was answered, 1 a request failed, 2 the input has to be put right,
+130 Ctrl-C.";
+
+/// Agents, each on a thread of its own, are answered at once by one engine with one pool; then the
+/// same batch runs through a plain llama.cpp loop, for comparison
+#[derive(Debug, Clone, Parser)]
+#[command(name = "demo", long_about = None, after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Agents that ask at the same time
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = agents,
+          allow_negative_numbers = true)]
+    pub(crate) agents: u32,
+
+    /// Tokens that each agent may generate
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = one_or_more,
+          allow_negative_numbers = true)]
+    pub(crate) max_tokens: u32,
+
+    /// The GGUF file to run [default: `$LATCHLESS_MODEL`, else what cargo xtask fetched]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) model: Option<PathBuf>,
+
+    /// A text file with one prompt a line, dealt to the agents in turn
+    #[arg(long, value_name = "FILE")]
+    pub(crate) prompt_file: Option<PathBuf>,
+
+    /// Threads that compute; more than there are cores are never taken [default: all cores]
+    #[arg(long, value_name = "N", value_parser = threads, allow_negative_numbers = true)]
+    pub(crate) threads: Option<u32>,
+
+    /// Tokens that the context holds, for all agents together [default: what they need]
+    #[arg(long, value_name = "N", value_parser = one_or_more, allow_negative_numbers = true)]
+    pub(crate) context: Option<u32>,
+
+    /// Sample with this seed; without it the likeliest token is always taken
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub(crate) seed: Option<u32>,
+
+    /// Write the measured figures to this file as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+fn one_or_more(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(0) => Err("at least 1 is needed; leave the option out for its default".to_owned()),
+        Ok(number) => Ok(number),
+        Err(_) => Err(format!("a whole number from 1 to {} is needed", u32::MAX)),
+    }
+}
+
+fn agents(text: &str) -> Result<u32, String> {
+    match one_or_more(text)? {
+        number @ ..=MOST_AGENTS => Ok(number),
+        _ => Err(format!("one llama.cpp context serves at most {MOST_AGENTS}; ask for fewer")),
+    }
+}
+
+fn threads(text: &str) -> Result<u32, String> {
+    match one_or_more(text)? {
+        number @ ..=MOST_THREADS => Ok(number),
+        _ => Err(format!("llama.cpp takes at most {MOST_THREADS}; leave the option out")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(words: &[&str]) -> Result<Args, clap::Error> {
+        Args::try_parse_from(["demo"].iter().chain(words))
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed_and_shows_examples() {
+        Args::command().debug_assert();
+        assert!(Args::command().render_help().to_string().contains("Examples:"));
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_refused_with_what_to_do_and_exit_code_2() {
+        for (option, value, advice) in [
+            ("--agents", "0", "at least 1"),
+            ("--agents", "-1", "whole number"),
+            ("--agents", "257", "at most 256"),
+            ("--max-tokens", "0", "at least 1"),
+            ("--threads", "513", "at most 512"),
+            ("--context", "0", "at least 1"),
+            ("--context", "many", "whole number"),
+        ] {
+            let error = parse(&[option, value]).unwrap_err();
+            let sentence = error.to_string();
+            assert!(sentence.contains(option) && sentence.contains(advice), "{sentence}");
+            assert_eq!(error.exit_code(), 2);
+        }
+        assert_eq!(parse(&["--agents", "256"]).unwrap().agents, 256);
+        assert_eq!(parse(&[]).unwrap().agents, 8);
+    }
+}

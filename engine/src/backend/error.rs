@@ -1,0 +1,88 @@
+//! What a backend can say went wrong.
+
+use super::SequenceId;
+
+/// A backend could not do what it was asked; its state is as before.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BackendError {
+    /// A sequence outside `0 .. sequences`.
+    #[error("sequence {} does not exist: this context was made for {sequences}", .sequence.0)]
+    UnknownSequence {
+        /// The sequence asked for.
+        sequence: SequenceId,
+        /// Sequences of the context.
+        sequences: u32,
+    },
+    /// A sample from a row that the last batch does not have, or that wanted no logits.
+    #[error(
+        "row {row} has no logits in the last batch of {rows} rows; push it with `logits: true`"
+    )]
+    NoLogits {
+        /// The row asked for.
+        row: usize,
+        /// Rows of the last batch.
+        rows: usize,
+    },
+    /// A sampling parameter that means nothing.
+    #[error("{parameter} is {value}; give it {allowed}")]
+    Sampling {
+        /// Which one.
+        parameter: &'static str,
+        /// What it was.
+        value: String,
+        /// What it may be.
+        allowed: &'static str,
+    },
+    /// The model keeps a state that cannot be taken back token by token (a recurrent layer, or a
+    /// sliding window that has moved on).
+    #[error(
+        "sequence {} cannot forget its tokens from {from} on, only all of them: truncate it to 0 and \
+         decode it again",
+        .sequence.0
+    )]
+    PartialForget {
+        /// The sequence.
+        sequence: SequenceId,
+        /// Where it was to end.
+        from: u32,
+    },
+    /// The model has no chat template, or the template refused the messages.
+    #[error("the chat template cannot be applied: {reason}; submit the prompt as text instead")]
+    ChatTemplate {
+        /// What was wrong.
+        reason: String,
+    },
+    /// Anything else, in the backend's own words.
+    #[error("{doing}: {reason}")]
+    Failed {
+        /// What the backend was doing.
+        doing: &'static str,
+        /// What it said.
+        reason: String,
+    },
+}
+
+/// A batch was not computed, or only in part: compare [`sequence_len`](super::Backend::sequence_len)
+/// with what was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// No cells left for the batch. Nothing was computed; a smaller batch, or one sequence less, may
+    /// fit.
+    #[error("no room in the context for this batch; free a sequence or send fewer rows")]
+    NoRoom,
+    /// The rows make no sense to the context (a position that leaves a gap, a token outside the
+    /// vocabulary, a sequence it does not have). Nothing was computed.
+    #[error("the batch was refused: {reason}")]
+    BadBatch {
+        /// What was wrong.
+        reason: String,
+    },
+    /// The computation failed.
+    #[error("the computation failed: {reason}")]
+    Failed {
+        /// What the backend said.
+        reason: String,
+    },
+}

@@ -1,0 +1,239 @@
+//! The changing side: KV cells and the logits of the last batch.
+
+use std::fmt;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use llama_cpp_2::DecodeError as RawDecodeError;
+use llama_cpp_2::context::params::LlamaContextParams;
+use llama_cpp_2::llama_batch::LlamaBatch;
+use llama_cpp_2::token::LlamaToken;
+use self_cell::self_cell;
+
+use super::super::ledger::Ledger;
+use super::super::{
+    Backend, BackendError, Batch, BatchRow, DecodeError, Limits, Model, Sampling, SequenceId, Token,
+};
+use super::memory::{self, Footprint};
+use super::runtime::{creating, runtime};
+use super::{CellLayout, ContextOptions, LlamaModel, LlamaSampler, LoadError, capture, threads};
+
+type RawContext<'model> = llama_cpp_2::context::LlamaContext<'model>;
+
+self_cell!(
+    /// A context and the model that it points into: the model goes last.
+    struct Bound {
+        owner: Arc<LlamaModel>,
+        #[covariant]
+        dependent: RawContext,
+    }
+);
+
+/// Rows that llama.cpp computes at once. A larger batch is computed in parts of this size, of which
+/// the first can succeed and the second fail.
+const PHYSICAL_ROWS: u32 = 512;
+
+/// One llama.cpp context.
+pub struct LlamaContext {
+    bound: Bound,
+    /// Allocated once, for as many rows as a batch can have and one sequence a row.
+    batch: LlamaBatch<'static>,
+    ledger: Ledger,
+    threads: u32,
+}
+
+impl fmt::Debug for LlamaContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LlamaContext")
+            .field("model", self.bound.borrow_owner())
+            .field("limits", &self.ledger.limits())
+            .field("threads", &self.threads)
+            .finish_non_exhaustive()
+    }
+}
+
+impl LlamaContext {
+    pub(super) fn new(model: Arc<LlamaModel>, options: &ContextOptions) -> Result<Self, LoadError> {
+        options.validate()?;
+        let cells = options.cells(model.trained_context());
+        let rows = options.batch_rows.min(cells);
+        let physical = rows.min(PHYSICAL_ROWS);
+        let footprint = Footprint::new(model.header(), physical, options.sequences);
+        let threads = threads::threads(options.threads);
+        let params = LlamaContextParams::default()
+            .with_n_ctx(NonZeroU32::new(cells))
+            .with_n_batch(rows)
+            .with_n_ubatch(physical)
+            .with_n_seq_max(options.sequences)
+            .with_n_threads(threads as i32)
+            .with_n_threads_batch(threads as i32)
+            .with_no_perf(true)
+            .with_kv_unified(options.layout == CellLayout::Shared)
+            // Sliding-window layers keep all cells, so that a sequence can forget its last tokens.
+            .with_swa_full(true);
+        let runtime = runtime()?;
+        let one_at_a_time = creating();
+        // Asked under the lock, so that two contexts are not granted the same memory.
+        footprint.check(cells, memory::available())?;
+        let (bound, reason) = capture::with_reason(|| {
+            Bound::try_new(model, |model| model.raw().new_context(runtime, params))
+        });
+        let bound = bound.map_err(|_| LoadError::Context { cells, reason })?;
+        let mut context = Self::from_bound(bound, options, threads);
+        drop(one_at_a_time);
+        context.prove_cells()?;
+        Ok(context)
+    }
+
+    fn from_bound(bound: Bound, options: &ContextOptions, threads: u32) -> Self {
+        let (model, raw) = (bound.borrow_owner(), bound.borrow_dependent());
+        // What llama.cpp made of the options counts.
+        let (cells, sequences) = (raw.n_ctx(), options.sequences);
+        let cells_of_one = match options.layout {
+            CellLayout::Shared => cells,
+            CellLayout::Divided => cells / sequences,
+        };
+        let limits = Limits {
+            cells,
+            tokens_per_sequence: cells_of_one.min(model.trained_context()),
+            sequences,
+            batch_rows: raw.n_batch(),
+        };
+        let ledger = Ledger::new(limits, model.vocabulary_size());
+        let batch = LlamaBatch::new(limits.batch_rows as usize, 1);
+        Self { bound, batch, ledger, threads }
+    }
+
+    /// ggml's threads.
+    pub fn threads(&self) -> u32 {
+        self.threads
+    }
+
+    /// Decodes one token and forgets it. A model without KV cells shows here: its sequences stay
+    /// empty. It also warms up what llama.cpp allocates with its first batch.
+    fn prove_cells(&mut self) -> Result<(), LoadError> {
+        let model = Arc::clone(self.bound.borrow_owner());
+        let (token, sequence) = (model.any_token(), SequenceId(0));
+        let mut batch = Batch::with_capacity(1);
+        let _fits = batch.push(BatchRow { token, sequence, position: 0, logits: true });
+        let (outcome, reason) = capture::with_reason(|| self.decode(&batch));
+        if outcome.is_err() {
+            return Err(LoadError::Context { cells: self.limits().cells, reason });
+        }
+        if self.len_by_llama(sequence) != 1 {
+            let architecture = model.header().architecture.clone();
+            return Err(LoadError::Unsupported { path: model.path().into(), architecture });
+        }
+        self.bound.with_dependent_mut(|_, raw| raw.clear_kv_cache());
+        // A fresh ledger: no tokens, and no row with logits.
+        self.ledger = Ledger::new(self.limits(), model.vocabulary_size());
+        Ok(())
+    }
+
+    /// Tokens of a sequence as llama.cpp has them: one more than the last position, -1 for none.
+    fn len_by_llama(&self, sequence: SequenceId) -> u32 {
+        let last = self.bound.borrow_dependent().kv_cache_seq_pos_max(sequence.0 as i32);
+        u32::try_from(last + 1).unwrap_or(0)
+    }
+
+    /// Draws with a sampler of llama.cpp's own.
+    #[cfg(test)]
+    pub(super) fn sample_raw(
+        &self,
+        row: usize,
+        sampler: &mut llama_cpp_2::sampling::LlamaSampler,
+    ) -> i32 {
+        self.ledger.has_logits(row).expect("the row has logits");
+        sampler.sample(self.bound.borrow_dependent(), row as i32).0
+    }
+
+    /// Copies the rows into llama.cpp's batch.
+    fn fill(&mut self, batch: &Batch) -> Result<(), DecodeError> {
+        self.batch.clear();
+        for row in batch.rows() {
+            let (token, sequence) = (LlamaToken(row.token.0), row.sequence.0 as i32);
+            self.batch
+                .add(token, row.position as i32, &[sequence], row.logits)
+                .map_err(|error| DecodeError::BadBatch { reason: error.to_string() })?;
+        }
+        Ok(())
+    }
+}
+
+impl Backend for LlamaContext {
+    type Sampler = LlamaSampler;
+
+    fn model(&self) -> Arc<dyn Model> {
+        Arc::clone(self.bound.borrow_owner()) as Arc<dyn Model>
+    }
+
+    fn limits(&self) -> Limits {
+        self.ledger.limits()
+    }
+
+    fn sampler(&self, sampling: &Sampling) -> Result<LlamaSampler, BackendError> {
+        LlamaSampler::new(sampling)
+    }
+
+    fn decode(&mut self, batch: &Batch) -> Result<(), DecodeError> {
+        self.ledger.admit(batch)?;
+        self.fill(batch)?;
+        let rows = &mut self.batch;
+        let outcome = self.bound.with_dependent_mut(|_, raw| raw.decode(rows));
+        let Err(error) = outcome else {
+            self.ledger.commit(batch);
+            return Ok(());
+        };
+        // llama.cpp takes back the part that failed and keeps the parts before it.
+        for row in batch.rows() {
+            let len = self.len_by_llama(row.sequence);
+            self.ledger.set_len(row.sequence, len);
+        }
+        Err(match error {
+            RawDecodeError::NoKvCacheSlot => DecodeError::NoRoom,
+            RawDecodeError::NTokensZero => {
+                DecodeError::BadBatch { reason: "llama.cpp cannot make sense of it".into() }
+            }
+            RawDecodeError::Unknown(code) => {
+                DecodeError::Failed { reason: format!("llama.cpp returned {code}") }
+            }
+        })
+    }
+
+    fn sample(&mut self, row: usize, sampler: &mut LlamaSampler) -> Result<Token, BackendError> {
+        self.ledger.has_logits(row)?;
+        sampler.draw(self.bound.borrow_dependent(), row as i32)
+    }
+
+    fn sequence_len(&self, sequence: SequenceId) -> u32 {
+        self.ledger.len(sequence)
+    }
+
+    fn truncate(&mut self, sequence: SequenceId, from: u32) -> Result<(), BackendError> {
+        self.ledger.known(sequence)?;
+        let len = self.ledger.len(sequence);
+        if from >= len {
+            return Ok(());
+        }
+        // What remains must be whole. Recurrent layers keep one state, and sliding windows may have
+        // dropped what lies behind them: then the first position in memory is not 0.
+        let first = self.bound.borrow_dependent().kv_cache_seq_pos_min(sequence.0 as i32);
+        if from > 0 && first != 0 {
+            return Err(BackendError::PartialForget { sequence, from });
+        }
+        let start = (from > 0).then_some(from);
+        let removed = self
+            .bound
+            .with_dependent_mut(|_, raw| raw.clear_kv_cache_seq(Some(sequence.0), start, None));
+        let len = self.len_by_llama(sequence);
+        self.ledger.set_len(sequence, len);
+        match removed {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(BackendError::PartialForget { sequence, from }),
+            Err(error) => {
+                let reason = error.to_string();
+                Err(BackendError::Failed { doing: "forgetting tokens", reason })
+            }
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! How a request ended.
+
+use std::fmt;
+use std::time::Duration;
+
+use latchless::{AgentHandle, RequestId};
+
+use super::error::RequestError;
+
+/// The last thing that a request's stream gives. When it is there, the request's blocks are free and its
+/// sequence is cleared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Completion {
+    /// The request.
+    pub request: RequestId,
+    /// Whose request it was.
+    pub agent: AgentHandle,
+    /// Why it ended.
+    pub reason: FinishReason,
+    /// Tokens read and written.
+    pub usage: Usage,
+    /// Where the time went.
+    pub timings: Timings,
+    /// Blocks that went back to the pool.
+    pub blocks_freed: u32,
+}
+
+/// Why a request ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FinishReason {
+    /// The model ended its answer; the token that says so is not part of it.
+    EndOfGeneration,
+    /// `max_tokens` were generated, or the sequence is full.
+    Length,
+    /// A stop string was generated; the text ends before it.
+    Stop {
+        /// Its index among the request's stop strings.
+        index: usize,
+    },
+    /// It was cancelled, or its stream was dropped.
+    Cancelled,
+    /// The engine was shut down.
+    Shutdown,
+    /// Something failed.
+    Failed(RequestError),
+}
+
+impl FinishReason {
+    /// Whether the answer is as long as it was meant to be: the model, a limit or a stop string ended it.
+    pub fn is_success(&self) -> bool {
+        matches!(self, Self::EndOfGeneration | Self::Length | Self::Stop { .. })
+    }
+}
+
+impl fmt::Display for FinishReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::EndOfGeneration => f.write_str("end of generation"),
+            Self::Length => f.write_str("length"),
+            Self::Stop { index } => write!(f, "stop string {index}"),
+            Self::Cancelled => f.write_str("cancelled"),
+            Self::Shutdown => f.write_str("shutdown"),
+            Self::Failed(error) => write!(f, "failed: {error}"),
+        }
+    }
+}
+
+/// Tokens of one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// Tokens of the prompt.
+    pub prompt_tokens: u32,
+    /// Tokens that were generated; the one that ends a generation is not counted.
+    pub generated_tokens: u32,
+}
+
+/// Where a request's time went, from its submit on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Timings {
+    /// Until the lane gave it a sequence; `None` when it never had one.
+    pub queued: Option<Duration>,
+    /// Until its first token; `None` when there is none.
+    pub first_token: Option<Duration>,
+    /// Until it ended.
+    pub total: Duration,
+}

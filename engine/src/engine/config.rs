@@ -1,0 +1,137 @@
+//! What a host may choose about an engine.
+
+use latchless::ModelSpec;
+
+use super::error::EngineError;
+use crate::backend::Limits;
+
+/// The sizes of an engine. The defaults fit a server with tens of agents.
+///
+/// ```
+/// use latchless_engine::EngineConfig;
+/// let config = EngineConfig::default().max_requests(64).prefill_rows(128);
+/// # let _ = config;
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EngineConfig {
+    pub(crate) blocks: Option<u32>,
+    pub(crate) max_agents: u32,
+    pub(crate) max_requests: u32,
+    pub(crate) stream_events: u32,
+    pub(crate) prefill_rows: Option<u32>,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            blocks: None,
+            max_agents: 1024,
+            max_requests: 1024,
+            stream_events: 256,
+            prefill_rows: None,
+        }
+    }
+}
+
+impl EngineConfig {
+    /// Blocks of the pool. By default as many as the context's cells hold. With more, requests are
+    /// accepted that the context may have no room for: they wait in the lane, or fail there.
+    #[must_use]
+    pub fn blocks(mut self, blocks: u32) -> Self {
+        self.blocks = Some(blocks);
+        self
+    }
+
+    /// Agents that can be registered at once; 1024 by default.
+    #[must_use]
+    pub fn max_agents(mut self, agents: u32) -> Self {
+        self.max_agents = agents;
+        self
+    }
+
+    /// Requests that can be waiting and running together; 1024 by default. A submit beyond them is
+    /// refused, never delayed.
+    #[must_use]
+    pub fn max_requests(mut self, requests: u32) -> Self {
+        self.max_requests = requests;
+        self
+    }
+
+    /// Tokens that a stream keeps for a reader that is behind; 256 by default. When they are used up the
+    /// request pauses until its reader takes one; the others go on.
+    #[must_use]
+    pub fn stream_events(mut self, events: u32) -> Self {
+        self.stream_events = events;
+        self
+    }
+
+    /// Rows of one batch that prompts may take; all that the decodes leave by default. Fewer shorten
+    /// the time between two tokens of running requests while a long prompt is computed, and the time
+    /// until a cancel is seen.
+    #[must_use]
+    pub fn prefill_rows(mut self, rows: u32) -> Self {
+        self.prefill_rows = Some(rows);
+        self
+    }
+
+    pub(crate) fn validate(&self, limits: Limits) -> Result<(), EngineError> {
+        let settings = [
+            ("blocks", self.blocks.unwrap_or(1)),
+            ("max_agents", self.max_agents),
+            ("max_requests", self.max_requests),
+            ("stream_events", self.stream_events),
+            ("prefill_rows", self.prefill_rows.unwrap_or(1)),
+        ];
+        if let Some((setting, _)) = settings.into_iter().find(|(_, value)| *value == 0) {
+            return Err(EngineError::Zero { setting });
+        }
+        // A prompt of one token and one generated token.
+        if limits.sequences == 0 || limits.batch_rows == 0 || limits.tokens_per_sequence < 2 {
+            return Err(EngineError::Context { limits });
+        }
+        Ok(())
+    }
+}
+
+/// Blocks that the cells of a context hold, however they are divided among its sequences.
+///
+/// Rounded down to whole blocks: a sequence's blocks never stand for cells that are not there.
+pub(crate) fn blocks_of(spec: &ModelSpec, limits: Limits) -> u32 {
+    let whole = |tokens: u32| spec.blocks_for(tokens - tokens % spec.block_tokens());
+    // With sliding windows, many short sequences take more than one long one.
+    let one_long = whole(limits.cells);
+    let many_short =
+        whole(limits.cells / limits.sequences.max(1)).saturating_mul(limits.sequences.into());
+    let blocks = one_long.max(many_short).max(spec.blocks_for(1));
+    u32::try_from(blocks).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use latchless::Attention;
+
+    use super::*;
+
+    const LIMITS: Limits =
+        Limits { cells: 1_000, tokens_per_sequence: 1_000, sequences: 4, batch_rows: 64 };
+
+    #[test]
+    fn blocks_never_stand_for_cells_that_are_not_there() {
+        let spec = ModelSpec::new(3, 1, 8, 32).unwrap();
+        assert_eq!(blocks_of(&spec, LIMITS), 3 * 31);
+        assert_eq!(blocks_of(&spec, Limits { cells: 3, ..LIMITS }), 3);
+        let sliding = vec![Attention::Full, Attention::Full, Attention::Sliding { window: 64 }];
+        let spec = spec.with_attention(sliding).unwrap();
+        assert_eq!(blocks_of(&spec, LIMITS), 31 + 31 + 2);
+        assert_eq!(blocks_of(&spec, Limits { sequences: 8, ..LIMITS }), 8 * (3 + 3 + 2));
+    }
+
+    #[test]
+    fn nonsense_is_refused_by_name() {
+        assert!(EngineConfig::default().validate(LIMITS).is_ok());
+        let refused = EngineConfig::default().max_requests(0).validate(LIMITS).unwrap_err();
+        assert!(refused.to_string().contains("max_requests"), "{refused}");
+        let refused = EngineConfig::default().validate(Limits { sequences: 0, ..LIMITS });
+        assert!(matches!(refused, Err(EngineError::Context { .. })));
+    }
+}

@@ -1,0 +1,149 @@
+//! Why an engine was not made, why a request was not accepted, and why an accepted one failed.
+
+use std::io;
+
+use latchless::{AgentIdError, AllocateError, PoolConfigError, RequestId, TooManyAgents};
+
+use crate::backend::{BackendError, DecodeError, Limits, Token};
+
+/// An engine was not made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// A setting that must be at least one is zero.
+    #[error("the engine's setting {setting} is 0; give it at least 1")]
+    Zero {
+        /// The setting's name.
+        setting: &'static str,
+    },
+    /// A context that cannot answer anything.
+    #[error(
+        "a context of {} sequences, {} tokens a sequence and {} rows a batch answers nothing; make it with \
+         at least 1, 2 and 1",
+        .limits.sequences, .limits.tokens_per_sequence, .limits.batch_rows
+    )]
+    Context {
+        /// What the backend said of itself.
+        limits: Limits,
+    },
+    /// The pool was not made.
+    #[error(transparent)]
+    Pool(#[from] PoolConfigError),
+    /// The operating system gave no thread for the lane.
+    #[error("no thread for the lane: {0}; end other threads, or step the lane yourself")]
+    Thread(#[source] io::Error),
+}
+
+/// An agent was not registered.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AgentError {
+    /// The name cannot be an agent's.
+    #[error(transparent)]
+    Name(#[from] AgentIdError),
+    /// As many agents are registered as the engine was made for.
+    #[error(transparent)]
+    Agents(#[from] TooManyAgents),
+}
+
+/// A request was not accepted. Nothing was taken: blocks, ids and memory are as before.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubmitError {
+    /// The prompt is empty, or is no token.
+    #[error("the prompt is empty; give it at least one token")]
+    EmptyPrompt,
+    /// No token was asked for.
+    #[error("max_tokens is 0; ask for at least one token")]
+    ZeroMaxTokens,
+    /// A stop string is empty: it would stop before the first token.
+    #[error("stop string {index} is empty; leave it out")]
+    EmptyStop {
+        /// Its index among the request's stop strings.
+        index: usize,
+    },
+    /// A sampling parameter is out of range.
+    #[error(transparent)]
+    Sampling(BackendError),
+    /// A token of the prompt is not in the vocabulary.
+    #[error("token {} is not in the vocabulary of {vocabulary}; use this model's tokens", .token.0)]
+    UnknownToken {
+        /// The token.
+        token: Token,
+        /// Tokens of the vocabulary.
+        vocabulary: u32,
+    },
+    /// The prompt leaves no room for an answer in a sequence.
+    #[error(
+        "the prompt has {prompt_tokens} tokens, and a sequence of this context holds {sequence_tokens}, \
+         one of them generated; shorten the prompt or make the context larger"
+    )]
+    PromptTooLong {
+        /// Tokens of the prompt.
+        prompt_tokens: usize,
+        /// Tokens that one sequence can hold.
+        sequence_tokens: u32,
+    },
+    /// The prompt could not be turned into tokens.
+    #[error("the prompt cannot be read: {0}")]
+    Prompt(#[source] BackendError),
+    /// The pool has no blocks for the prompt and its answer, or does not know the agent.
+    #[error(transparent)]
+    Blocks(#[from] AllocateError),
+    /// As many requests as the engine was made for are waiting or running.
+    #[error(
+        "{limit} requests are waiting or running, as many as the engine takes; wait for one to end"
+    )]
+    TooManyRequests {
+        /// [`EngineConfig::max_requests`](super::EngineConfig::max_requests).
+        limit: u32,
+    },
+    /// Somebody drains the engine.
+    #[error("the engine is draining; submit again when it is done")]
+    Draining,
+    /// The engine was shut down, or its lane is gone.
+    #[error("the engine is closed; make a new one")]
+    Closed,
+}
+
+/// Why an accepted request failed. Others are not affected.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// The backend did not make the request's sampler.
+    #[error("no sampler: {0}")]
+    Sampler(#[source] BackendError),
+    /// The request's rows failed, in a batch with others and alone.
+    #[error("decode: {0}")]
+    Decode(#[source] DecodeError),
+    /// No token could be drawn.
+    #[error("sample: {0}")]
+    Sample(#[source] BackendError),
+    /// The request's sequence could not be brought back to where it was before a failed decode.
+    #[error("the sequence cannot be restored after a failed decode: {0}")]
+    Restore(#[source] BackendError),
+    /// The backend keeps another number of tokens than it was given.
+    #[error("the sequence keeps {found} tokens instead of {expected}; submit the request again")]
+    SequenceChanged {
+        /// Tokens that were decoded.
+        expected: u32,
+        /// Tokens that the backend says it keeps.
+        found: u32,
+    },
+    /// No sequence of the context can be used, because the backend refuses to clear them.
+    #[error("no usable sequence: {0}; make the context anew")]
+    NoSequence(#[source] BackendError),
+    /// The lane panicked.
+    #[error(
+        "the lane panicked; its thread's panic message says why, and the engine is to be made anew"
+    )]
+    LaneGone,
+}
+
+/// A drain ran out of time.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{} requests have not ended: {pending:?}; cancel them or drain longer", .pending.len())]
+pub struct DrainTimeout {
+    /// The requests that are waiting or running, oldest first.
+    pub pending: Vec<RequestId>,
+}

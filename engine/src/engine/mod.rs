@@ -1,0 +1,56 @@
+//! Many requests through one context: submitted from any thread, computed together, streamed back.
+//!
+//! ```text
+//!  host threads                                    the lane's thread
+//!  submit: tokens, blocks ──► inbox (one swap) ──► step: cancel, admit, assemble,
+//!  cancel: a bit in a word ─► bell (futex)    ──►        decode, draw, finish
+//!  TokenStream ◄───────────── ring (rtrb)     ◄───────── tokens, completion
+//! ```
+//!
+//! # What waits for whom
+//!
+//! A submit, a cancel and a read never wait for the lane or for each other, and the lane never waits for
+//! them: what they share are words changed by one atomic operation, a stack taken whole by one swap, and
+//! a ring with one writer and one reader. A thread of a host that is frozen in the middle of any of them
+//! delays its own request only. What does wait says so: [`TokenStream::recv`], [`Engine::drain`] and
+//! [`Engine::shutdown`].
+//!
+//! # What is given back
+//!
+//! A request's blocks, its sequence and its place among the requests go back exactly once, whatever ends
+//! it, in this order: the sequence is cleared, the blocks are freed, the completion is published. A host
+//! that sees the completion finds the blocks free.
+//!
+//! # Batches
+//!
+//! Continuous batching as in Orca (Yu et al., OSDI 2022): requests join and leave between steps. Each
+//! step computes the last token of every running request and, in what is left of the batch, parts of the
+//! prompts that came in.
+
+mod assemble;
+mod bell;
+mod completion;
+mod config;
+mod control;
+mod decode;
+mod error;
+mod gate;
+mod handle;
+mod lane;
+mod request;
+mod roster;
+mod running;
+mod shared;
+mod stream;
+mod submit;
+mod text;
+mod ticket;
+mod wake;
+
+pub use self::completion::{Completion, FinishReason, Timings, Usage};
+pub use self::config::EngineConfig;
+pub use self::error::{AgentError, DrainTimeout, EngineError, RequestError, SubmitError};
+pub use self::handle::Engine;
+pub use self::lane::{Lane, RunReport, StepReport};
+pub use self::request::{Prompt, Request};
+pub use self::stream::{Answer, Blocking, Event, TokenStream, TryRecvError};

@@ -1,0 +1,157 @@
+//! The requests inside: their ids, and which of them somebody wants cancelled.
+//!
+//! An id is a number that only grows, and its place is that number modulo the places; a number whose
+//! place is taken is skipped. So an id finds its place without a map, an old id never hits the request
+//! that has the place now, and a cancel is one CAS.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use latchless::RequestId;
+
+/// A place holds `id << 1 | cancelled`; ids start at 1, so 0 is free.
+const FREE: u64 = 0;
+const CANCELLED: u64 = 1;
+
+#[derive(Debug)]
+pub(crate) struct Roster {
+    next: AtomicU64,
+    places: Box<[AtomicU64]>,
+    /// Somebody cancelled since the lane last looked: without it the lane would look at every waiting
+    /// request in every step.
+    news: AtomicBool,
+}
+
+impl Roster {
+    /// Room for `limit` requests at once.
+    pub(crate) fn new(limit: u32) -> Self {
+        // Twice the requests: at least half of the places are free, so an id is found in two tries on
+        // average.
+        let places = (limit as usize).max(1) * 2;
+        Self {
+            next: AtomicU64::new(1),
+            places: (0..places).map(|_| AtomicU64::new(FREE)).collect(),
+            news: AtomicBool::new(false),
+        }
+    }
+
+    fn place(&self, id: RequestId) -> &AtomicU64 {
+        &self.places[(id.0 % self.places.len() as u64) as usize]
+    }
+
+    /// A new id with its place. The caller was let in by the gate, which keeps their number below the
+    /// places; so of any run of `places` tries by all threads one succeeds: lock-free.
+    pub(crate) fn claim(&self) -> RequestId {
+        loop {
+            let id = RequestId(self.next.fetch_add(1, Ordering::Relaxed));
+            // Relaxed is enough for both: nothing is read through a place but the word itself.
+            let claimed = self.place(id).compare_exchange(
+                FREE,
+                id.0 << 1,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            );
+            if claimed.is_ok() {
+                return id;
+            }
+        }
+    }
+
+    /// Gives the place back.
+    pub(crate) fn release(&self, id: RequestId) {
+        self.place(id).store(FREE, Ordering::Relaxed);
+    }
+
+    /// Marks a request; `false` when it is not inside (any more).
+    pub(crate) fn cancel(&self, id: RequestId) -> bool {
+        let marked = self.place(id).fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
+            (word >> 1 == id.0 && word != FREE).then_some(word | CANCELLED)
+        });
+        if marked.is_ok() {
+            // Release: the lane that takes the news sees the mark.
+            self.news.store(true, Ordering::Release);
+        }
+        marked.is_ok()
+    }
+
+    /// Whether somebody cancelled since the last call.
+    pub(crate) fn take_news(&self) -> bool {
+        self.news.swap(false, Ordering::Acquire)
+    }
+
+    pub(crate) fn is_cancelled(&self, id: RequestId) -> bool {
+        self.place(id).load(Ordering::Relaxed) == id.0 << 1 | CANCELLED
+    }
+
+    /// The ids inside, in order. A request that comes or goes meanwhile may be listed or not.
+    pub(crate) fn inside(&self) -> Vec<RequestId> {
+        let mut ids: Vec<_> = self
+            .places
+            .iter()
+            .map(|place| place.load(Ordering::Relaxed))
+            .filter(|word| *word != FREE)
+            .map(|word| RequestId(word >> 1))
+            .collect();
+        ids.sort_unstable();
+        ids
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::sync::Arc;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn an_old_id_never_hits_the_place_s_new_owner() {
+        let roster = Roster::new(1);
+        let first = roster.claim();
+        roster.release(first);
+        let second = roster.claim();
+        let third = roster.claim();
+        assert_eq!((first.0, second.0, third.0), (1, 2, 3));
+        assert!(!roster.cancel(first), "same place as the third, another id");
+        assert!(!roster.is_cancelled(third));
+        assert!(!roster.cancel(RequestId(0)));
+        assert!(!roster.take_news());
+        assert!(roster.cancel(third));
+        assert!(roster.take_news() && !roster.take_news());
+        assert!(roster.is_cancelled(third) && !roster.is_cancelled(second));
+        assert_eq!(roster.inside(), [second, third]);
+    }
+
+    #[test]
+    fn a_taken_place_is_skipped() {
+        let roster = Roster::new(1);
+        let long = roster.claim();
+        for _ in 0..100 {
+            let id = roster.claim();
+            assert_ne!(id.0 % 2, long.0 % 2);
+            roster.release(id);
+        }
+        assert_eq!(roster.inside(), [long]);
+    }
+
+    #[test]
+    fn ids_are_unique_across_threads() {
+        let roster = Arc::new(Roster::new(4));
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                let roster = Arc::clone(&roster);
+                thread::spawn(move || {
+                    let claim = |_| {
+                        let id = roster.claim();
+                        roster.release(id);
+                        id
+                    };
+                    (0..500).map(claim).collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        let ids: Vec<_> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
+        assert_eq!(ids.iter().collect::<HashSet<_>>().len(), ids.len());
+        assert_eq!(roster.inside(), []);
+    }
+}

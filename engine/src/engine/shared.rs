@@ -1,0 +1,108 @@
+//! What an engine's handles and its lane have in common.
+
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::{JoinHandle, ThreadId};
+
+use latchless::{BlockPool, Directory, Inbox};
+
+use super::completion::FinishReason;
+use super::control::Control;
+use super::error::RequestError;
+use super::running::Arrival;
+use crate::backend::{Limits, Model};
+
+pub(crate) struct Shared {
+    pub(crate) control: Arc<Control>,
+    pub(crate) model: Arc<dyn Model>,
+    pub(crate) limits: Limits,
+    pub(crate) pool: Arc<BlockPool>,
+    pub(crate) directory: Directory,
+    pub(crate) inbox: Inbox<Arrival>,
+    pub(crate) max_requests: u32,
+    pub(crate) stream_events: u32,
+    /// The lane panicked; written before the gate is closed, read by those who found it closed.
+    pub(crate) broken: AtomicBool,
+    /// Who the lane's thread is, if it has one: it must not wait for itself.
+    pub(crate) thread_id: OnceLock<ThreadId>,
+    /// The lane's thread, to be joined once. Locked where a thread is started and where one is joined, which
+    /// waits anyway.
+    pub(crate) thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Shared {
+    /// Ends what is in the inbox of an engine that is closed.
+    ///
+    /// The lane calls it after it has seen the gate closed, a submitting thread when it sees the gate
+    /// closed after its push: with the fences of both, one of them finds the arrival. Ending is a
+    /// matter of the arrival alone, so it does not matter which.
+    pub(crate) fn end_arrivals(&self) -> u32 {
+        // SeqCst: pairs with the fence in `Shared::deliver`.
+        fence(Ordering::SeqCst);
+        let reason = if self.broken.load(Ordering::Relaxed) {
+            FinishReason::Failed(RequestError::LaneGone)
+        } else {
+            FinishReason::Shutdown
+        };
+        let mut ended = 0;
+        for arrival in self.inbox.take_all() {
+            arrival.ticket.finish(String::new(), reason.clone());
+            ended += 1;
+        }
+        ended
+    }
+
+    /// Hands an arrival to the lane. `false` when the inbox is full, which the gate's limit rules out.
+    pub(crate) fn deliver(&self, arrival: Arrival) -> bool {
+        if self.inbox.push(arrival).is_err() {
+            return false;
+        }
+        // SeqCst: either we see the gate closed, or whoever closes it sees our arrival.
+        fence(Ordering::SeqCst);
+        if self.control.gate.is_closed() {
+            self.end_arrivals();
+        } else {
+            self.control.bell.ring();
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::super::stream::stream;
+    use super::super::ticket::Ticket;
+    use super::super::{Engine, EngineConfig, Event};
+    use super::*;
+    use crate::backend::scripted::{Script, ScriptedBackend};
+    use crate::backend::{Sampling, Token};
+
+    /// The lane goes between a submit's way through the gate and its push: nobody steps any more, and
+    /// the stream ends all the same.
+    #[test]
+    fn an_arrival_after_the_lane_s_end_is_ended_by_its_own_thread() {
+        let backend = ScriptedBackend::builder(Script::Echo).build();
+        let (engine, lane) = Engine::new(backend, EngineConfig::default()).unwrap();
+        let agent = engine.agent("late").unwrap();
+        let shared = engine.shared();
+        let seat = shared.control.take_seat().unwrap();
+        let now = Instant::now();
+        let (outlet, mut reader) = stream(seat.id, agent, &shared.control, now, 1);
+        let lease = shared.pool.allocate_sequence_owned(agent, 2).unwrap();
+        let ticket = Ticket::new(seat, lease, outlet, agent, now, 1);
+        drop(lane);
+        assert!(shared.deliver(Arrival {
+            ticket,
+            prompt: vec![Token(65)],
+            max_tokens: 1,
+            sampling: Sampling::Greedy,
+            stops: Vec::new(),
+        }));
+        let Ok(Event::Finished(completion)) = reader.try_recv() else { panic!("not ended") };
+        assert_eq!(completion.reason, FinishReason::Shutdown);
+        assert!(completion.blocks_freed > 0);
+        assert_eq!((shared.pool.usage().used, engine.pending().len()), (0, 0));
+    }
+}

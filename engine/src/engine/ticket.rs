@@ -1,0 +1,121 @@
+//! What an accepted request holds, given back exactly once on every path.
+
+use std::time::{Duration, Instant};
+
+use latchless::{AgentHandle, OwnedLease, RequestId};
+
+use super::completion::{Completion, FinishReason, Timings, Usage};
+use super::control::Seat;
+use super::error::RequestError;
+use super::stream::{Event, Outlet};
+use crate::backend::Token;
+
+/// A request's seat, blocks and way back. Ending it gives back blocks, then the seat, then publishes the
+/// completion: a host that sees the completion finds the blocks free and the engine ready for the next
+/// request. A ticket that is dropped, also by a panic, ends as [`RequestError::LaneGone`].
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    /// `None` when it has ended.
+    held: Option<Held>,
+    outlet: Outlet,
+    request: RequestId,
+    agent: AgentHandle,
+    submitted: Instant,
+    usage: Usage,
+    queued: Option<Duration>,
+    first_token: Option<Duration>,
+}
+
+#[derive(Debug)]
+struct Held {
+    seat: Seat,
+    lease: OwnedLease,
+}
+
+impl Ticket {
+    pub(crate) fn new(
+        seat: Seat,
+        lease: OwnedLease,
+        outlet: Outlet,
+        agent: AgentHandle,
+        submitted: Instant,
+        prompt_tokens: u32,
+    ) -> Self {
+        Self {
+            request: seat.id,
+            held: Some(Held { seat, lease }),
+            outlet,
+            agent,
+            submitted,
+            usage: Usage { prompt_tokens, generated_tokens: 0 },
+            queued: None,
+            first_token: None,
+        }
+    }
+
+    pub(crate) fn id(&self) -> RequestId {
+        self.request
+    }
+
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| held.seat.is_cancelled())
+    }
+
+    pub(crate) fn generated(&self) -> u32 {
+        self.usage.generated_tokens
+    }
+
+    /// The lane gave it a sequence.
+    pub(crate) fn admitted(&mut self, now: Instant) {
+        self.queued = Some(now.saturating_duration_since(self.submitted));
+    }
+
+    /// Whether a token may be sent; see [`Outlet::has_room`].
+    pub(crate) fn has_room(&self) -> bool {
+        self.outlet.has_room()
+    }
+
+    /// Sends a token.
+    pub(crate) fn send(&mut self, token: Token, text: String, now: Instant) {
+        self.usage.generated_tokens += 1;
+        self.first_token.get_or_insert_with(|| now.saturating_duration_since(self.submitted));
+        self.outlet.send(Event::Token { token, text });
+    }
+
+    /// Gives everything back and says why, after the text that was held back.
+    pub(crate) fn finish(mut self, held: String, reason: FinishReason) {
+        self.end(held, reason);
+    }
+
+    fn end(&mut self, text: String, reason: FinishReason) {
+        let Some(Held { seat, lease }) = self.held.take() else { return };
+        let blocks_freed = lease.len();
+        drop(lease);
+        drop(seat);
+        if !text.is_empty() {
+            self.outlet.send(Event::Held { text });
+        }
+        tracing::debug!(
+            request = %self.request, %reason, blocks_freed,
+            generated = self.usage.generated_tokens, "request ended"
+        );
+        self.outlet.send(Event::Finished(Completion {
+            request: self.request,
+            agent: self.agent,
+            reason,
+            usage: self.usage,
+            timings: Timings {
+                queued: self.queued,
+                first_token: self.first_token,
+                total: self.submitted.elapsed(),
+            },
+            blocks_freed,
+        }));
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.end(String::new(), FinishReason::Failed(RequestError::LaneGone));
+    }
+}

@@ -1,0 +1,37 @@
+//! One llama.cpp context for many agents: continuous batching whose submit and cancel never wait for a
+//! decode.
+//!
+//! [`Engine`] is the handle that a host's threads share, [`Lane`] is what computes, and
+//! [`backend`] is what a lane computes with: llama.cpp or a
+//! [script](backend::scripted). Blocks come from the pool of the crate [`latchless`].
+//!
+//! ```
+//! use latchless_engine::backend::scripted::{Script, ScriptedBackend};
+//! use latchless_engine::{Engine, EngineConfig, Event, Request};
+//!
+//! // With a model: a `LlamaContext` in place of the script.
+//! let backend = ScriptedBackend::builder(Script::Text("It scatters.".into())).build();
+//! let engine = Engine::start(backend, EngineConfig::default())?;
+//!
+//! let agent = engine.agent("physicist")?;
+//! let mut stream = engine.submit(agent, Request::text("Why is the sky blue?").max_tokens(32))?;
+//! for event in stream.events() {
+//!     match event {
+//!         Event::Finished(completion) => println!("\n{}", completion.reason),
+//!         event => print!("{}", event.text()),
+//!     }
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#![forbid(unsafe_code)]
+
+pub mod backend;
+mod engine;
+
+pub use self::backend::{ChatMessage, Sampling, Token};
+pub use self::engine::{
+    AgentError, Answer, Blocking, Completion, DrainTimeout, Engine, EngineConfig, EngineError,
+    Event, FinishReason, Lane, Prompt, Request, RequestError, RunReport, StepReport, SubmitError,
+    Timings, TokenStream, TryRecvError, Usage,
+};

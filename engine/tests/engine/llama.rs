@@ -1,0 +1,198 @@
+//! The engine on a real model.
+
+use std::collections::HashSet;
+use std::env;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::thread;
+
+use latchless_engine::backend::Token;
+use latchless_engine::backend::llama::{
+    ContextOptions, LlamaContext, LlamaModel, ModelOptions, runtime,
+};
+use latchless_engine::{
+    Answer, ChatMessage, Engine, EngineConfig, FinishReason, Request, Sampling, SubmitError,
+};
+use llama_cpp_2::context::params::LlamaContextParams;
+use llama_cpp_2::llama_batch::LlamaBatch;
+use llama_cpp_2::model::LlamaModel as PlainModel;
+use llama_cpp_2::model::params::LlamaModelParams;
+use llama_cpp_2::sampling::LlamaSampler;
+use llama_cpp_2::token::LlamaToken;
+
+use super::support::{assert_nothing_held, started};
+
+const FILE: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
+const CELLS: u32 = 1024;
+
+fn model_path() -> PathBuf {
+    let cache = || {
+        let xdg =
+            env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+        let cache = xdg.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cache")))?;
+        Some(cache.join("latchless").join(FILE))
+    };
+    let path = env::var_os("LATCHLESS_MODEL").map(PathBuf::from).or_else(cache);
+    path.filter(|path| path.is_file()).unwrap_or_else(|| {
+        panic!(
+            "the test model {FILE} is not there: `cargo xtask test` fetches it and runs the tests"
+        )
+    })
+}
+
+/// One model for all tests of the process.
+fn model() -> &'static Arc<LlamaModel> {
+    static MODEL: OnceLock<Arc<LlamaModel>> = OnceLock::new();
+    MODEL.get_or_init(|| {
+        LlamaModel::load(model_path(), &ModelOptions::default()).expect("the test model loads")
+    })
+}
+
+/// One thread each: the tests run side by side, and ggml's threads spin.
+fn context(sequences: u32) -> LlamaContext {
+    let options = ContextOptions {
+        cells: Some(CELLS),
+        sequences,
+        threads: Some(1),
+        ..ContextOptions::default()
+    };
+    model().context(&options).expect("the context fits")
+}
+
+fn question(text: &str) -> Request {
+    Request::chat([ChatMessage::user(text)]).max_tokens(32)
+}
+
+/// Greedy tokens of a loop around llama.cpp without anything of ours: the prompt in one batch, then a
+/// token a batch.
+fn plain_loop(prompt: &[Token], max_tokens: usize) -> Vec<Token> {
+    let runtime = runtime().unwrap();
+    let plain =
+        PlainModel::load_from_file(runtime, model_path(), &LlamaModelParams::default()).unwrap();
+    let params = LlamaContextParams::default()
+        .with_n_ctx(NonZeroU32::new(CELLS))
+        .with_n_threads(1)
+        .with_n_threads_batch(1);
+    let mut context = plain.new_context(runtime, params).unwrap();
+    let mut batch = LlamaBatch::new(512, 1);
+    let mut sampler = LlamaSampler::greedy();
+    let mut position = 0;
+    let mut next: Vec<LlamaToken> = prompt.iter().map(|token| LlamaToken(token.0)).collect();
+    let mut said = Vec::new();
+    while said.len() < max_tokens {
+        batch.clear();
+        for (index, token) in next.iter().enumerate() {
+            batch.add(*token, position, &[0], index + 1 == next.len()).unwrap();
+            position += 1;
+        }
+        context.decode(&mut batch).unwrap();
+        let token = sampler.sample(&context, batch.n_tokens() - 1);
+        if plain.vocab().is_eog(token) {
+            break;
+        }
+        said.push(Token(token.0));
+        next = vec![token];
+    }
+    said
+}
+
+/// Case 21: the tokens of a plain llama.cpp loop with the same batches, ten times, pool unchanged.
+#[test]
+fn greedy_answers_are_those_of_a_plain_loop() {
+    let (engine, agent) = started(context(2));
+    let asked = "What is the capital of France?";
+    let text = engine.model().chat_prompt(&[ChatMessage::user(asked)]).unwrap();
+    let prompt = engine.model().tokenize(&text, true).unwrap();
+    let expected = plain_loop(&prompt, 32);
+    assert!(expected.len() > 3);
+    for _ in 0..10 {
+        let answer = engine.submit(agent, question(asked)).unwrap().wait();
+        assert_eq!(answer.tokens, expected);
+        assert_eq!(answer.completion.usage.prompt_tokens as usize, prompt.len());
+        assert!(answer.text.contains("Paris"), "{}", answer.text);
+        assert_nothing_held(&engine);
+    }
+}
+
+/// Eight agents on eight threads, more than there are sequences.
+#[test]
+fn eight_agents_are_answered_at_once() {
+    let engine = Engine::start(context(4), EngineConfig::default()).unwrap();
+    let countries = ["France", "Italy", "Spain", "Japan", "Germany", "Russia", "China", "Egypt"];
+    let agents: Vec<_> = countries
+        .map(|country| {
+            let engine = engine.clone();
+            thread::spawn(move || {
+                let agent = engine.agent(country).unwrap();
+                let asked = question(&format!("What is the capital of {country}?"));
+                engine.submit(agent, asked).unwrap().wait()
+            })
+        })
+        .into();
+    let answers: Vec<Answer> = agents.into_iter().map(|agent| agent.join().unwrap()).collect();
+    for (answer, country) in answers.iter().zip(countries) {
+        assert!(answer.completion.reason.is_success(), "{country}: {:?}", answer.completion);
+        assert!(answer.text.contains(country), "{country}: {}", answer.text);
+    }
+    assert!(answers[0].text.contains("Paris"), "{}", answers[0].text);
+    let requests: HashSet<_> = answers.iter().map(|answer| answer.completion.request).collect();
+    assert_eq!(requests.len(), 8);
+    assert_nothing_held(&engine);
+}
+
+/// A prompt that is computed in several batches answers as sensibly as in one.
+#[test]
+fn a_prompt_in_chunks_is_understood() {
+    let config = EngineConfig::default().prefill_rows(7);
+    let engine = Engine::start(context(2), config).unwrap();
+    let agent = engine.agent("reader").unwrap();
+    let answer = engine.submit(agent, question("What is the capital of France?")).unwrap().wait();
+    assert!(answer.text.contains("Paris"), "{}", answer.text);
+}
+
+#[test]
+fn a_stop_string_ends_a_real_answer() {
+    let (engine, agent) = started(context(1));
+    let asked = question("What is the capital of France?").stop("Paris");
+    let answer = engine.submit(agent, asked).unwrap().wait();
+    assert_eq!(answer.completion.reason, FinishReason::Stop { index: 0 });
+    assert!(!answer.text.contains("Paris") && answer.text.contains("capital"), "{}", answer.text);
+}
+
+#[test]
+fn a_seed_repeats_a_real_draw() {
+    let (engine, agent) = started(context(1));
+    let draw = |seed| {
+        let hot = Sampling::Seeded { seed, temperature: 1.5, top_k: 0, top_p: 1.0 };
+        let asked = question("Tell me a story.").sampling(hot);
+        engine.submit(agent, asked).unwrap().wait().tokens
+    };
+    assert_eq!(draw(1), draw(1));
+    assert_ne!(draw(1), draw(2));
+}
+
+#[test]
+fn a_cancel_ends_a_real_answer_and_the_sequence_is_used_again() {
+    let (engine, agent) = started(context(1));
+    let story = question("Tell me a very long story about the sea.").max_tokens(500);
+    let mut stream = engine.submit(agent, story).unwrap();
+    assert!(stream.recv().is_some());
+    assert!(stream.cancel());
+    let completion = stream.wait().completion;
+    assert_eq!(completion.reason, FinishReason::Cancelled);
+    assert!(completion.blocks_freed > 0);
+    assert_nothing_held(&engine);
+    let answer = engine.submit(agent, question("What is the capital of France?")).unwrap().wait();
+    assert!(answer.text.contains("Paris"), "{}", answer.text);
+}
+
+#[test]
+fn a_prompt_longer_than_the_context_names_both_lengths() {
+    let (engine, agent) = started(context(1));
+    let refused = engine.submit(agent, Request::text("word ".repeat(2_000))).unwrap_err();
+    assert!(matches!(refused, SubmitError::PromptTooLong { .. }));
+    let refused = refused.to_string();
+    assert!(refused.contains("1024") && refused.contains("200"), "{refused}");
+    assert_nothing_held(&engine);
+}

@@ -1,0 +1,10 @@
+//! The engine against the cases 15 to 22 of its behaviour. One binary, so that llama.cpp is linked once.
+
+mod cancels;
+mod drains;
+mod failures;
+#[cfg(feature = "llama")]
+mod llama;
+mod requests;
+mod support;
+mod threads;
