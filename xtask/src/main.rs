@@ -1,0 +1,108 @@
+//! The commands of this repository: `cargo xtask demo`, `cargo xtask test`, `cargo xtask model`.
+//!
+//! They need nothing but Rust and Python: what else the build needs (cmake, libclang) is looked
+//! for, installed where that is possible without asking, and named exactly where it is not. The
+//! model is fetched once into the user's cache folder.
+//!
+//! Exit codes: 0 done; 1 a command or a check failed; 2 the input or this machine has to be put
+//! right first. `demo` passes on the exit code of the demo.
+
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::demo::DemoArgs;
+use crate::test::TestArgs;
+
+mod demo;
+mod model;
+mod prerequisites;
+mod run;
+mod test;
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, about, long_about = None)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Several agents answer at once on one engine: prepares everything, builds, runs
+    #[command(after_help = demo::EXAMPLES)]
+    Demo(DemoArgs),
+
+    /// Everything a change must pass: format, lints, tests, documentation, loom models
+    #[command(after_help = test::EXAMPLES)]
+    Test(TestArgs),
+
+    /// Fetches the model if need be and prints its path
+    #[command(after_help = model::EXAMPLES)]
+    Model,
+}
+
+/// Why a task ended early.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Prerequisites(#[from] prerequisites::Error),
+    #[error(transparent)]
+    Model(#[from] model::Error),
+    #[error(transparent)]
+    Demo(#[from] demo::Error),
+    #[error(transparent)]
+    Test(#[from] test::Error),
+}
+
+impl Error {
+    /// 1 for a check or a build that failed, 2 for what the user has to put right first.
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Prerequisites(_) | Self::Model(_) => 2,
+            Self::Demo(error) => error.exit_code(),
+            Self::Test(error) => error.exit_code(),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().task {
+        Task::Demo(args) => demo::run(&args),
+        Task::Test(args) => test::run(&args).map(|()| ExitCode::SUCCESS),
+        Task::Model => print_model().map(|()| ExitCode::SUCCESS),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        ExitCode::from(error.exit_code())
+    })
+}
+
+fn print_model() -> Result<(), Error> {
+    println!("{}", model::locate()?.display());
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_examples_in_its_help() {
+        for task in Cli::command().get_subcommands() {
+            let help = task.clone().render_help().to_string();
+            let name = task.get_name();
+            assert!(help.contains("Examples:"), "{name} has no examples:\n{help}");
+            assert!(help.contains(&format!("cargo xtask {name}")), "{name}:\n{help}");
+        }
+    }
+}

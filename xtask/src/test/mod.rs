@@ -1,0 +1,406 @@
+//! `cargo xtask test`: everything that a change must pass, section by section.
+//!
+//! All sections but the loom models share one profile and one target folder, so that llama.cpp is
+//! compiled once. The first failure ends the run and names the command that repeats its section.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use clap::builder::PossibleValue;
+use clap::{Args, ValueEnum};
+
+use crate::run::{self, Failed};
+use crate::{model, prerequisites};
+
+mod loom;
+
+/// Shown at the end of `cargo xtask test --help`.
+pub(crate) const EXAMPLES: &str = "\
+Examples:
+  cargo xtask test                   everything; under 30 minutes from a cold clone
+  cargo xtask test --quick           without llama.cpp: no cmake, no model
+  cargo xtask test --only clippy --only tests
+  cargo xtask test --loom            the loom models of the core alone
+  LOOM_MAX_PREEMPTIONS=4 cargo xtask test --loom
+
+LATCHLESS_MODEL, where it is set, names the GGUF file for the tests.";
+
+/// The options of the tests.
+#[derive(Debug, Args)]
+pub(crate) struct TestArgs {
+    /// Run this section alone; may be given more than once
+    #[arg(long, value_name = "SECTION", value_enum)]
+    only: Vec<Section>,
+
+    /// Run the loom models alone
+    #[arg(long, conflicts_with_all = ["only", "no_loom"])]
+    loom: bool,
+
+    /// Leave out the loom models
+    #[arg(long)]
+    no_loom: bool,
+
+    /// Leave out what needs llama.cpp: it is not compiled and no model is fetched
+    #[arg(long)]
+    quick: bool,
+}
+
+/// A part of the tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Section {
+    /// The code is formatted
+    Format,
+    /// No lint of the compiler or of clippy warns
+    Clippy,
+    /// Unit and integration tests
+    Tests,
+    /// Examples in the documentation
+    Doctests,
+    /// The documentation builds without a warning
+    Rustdoc,
+    /// The loom models of the core
+    Loom,
+}
+
+/// Why the tests ended early.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// A command of a section failed.
+    #[error("section `{section}` failed: {source}; repeat it with `{repeat}`")]
+    Section {
+        /// The section's name.
+        section: String,
+        /// The command and how it ended.
+        source: Failed,
+        /// What runs this section alone.
+        repeat: String,
+    },
+
+    /// The loom run succeeded without running a model, which proves nothing.
+    #[error(
+        "section `loom` failed: no model reported its executions; each has to print a line \
+         `model NAME: N executions`; repeat it with `cargo xtask test --loom`"
+    )]
+    NoModels,
+
+    /// A part of the toolchain is not installed.
+    #[error(
+        "`cargo {command}` does not run: install {component} (with rustup: `rustup component add \
+         {component}`), then run this command again"
+    )]
+    Component {
+        /// The subcommand of cargo.
+        command: &'static str,
+        /// The component of the toolchain that brings it.
+        component: &'static str,
+    },
+}
+
+impl Error {
+    /// 1 for a failed section, 2 for an incomplete toolchain.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Section { .. } | Self::NoModels => 1,
+            Self::Component { .. } => 2,
+        }
+    }
+}
+
+/// Runs the sections that `args` ask for and prints how long each took.
+///
+/// # Errors
+/// The machine or the toolchain is to be put right first, or a section failed.
+pub(crate) fn run(args: &TestArgs) -> Result<(), crate::Error> {
+    let sections = args.sections();
+    let mut times = Vec::new();
+
+    let start = Instant::now();
+    let setting = Setting::prepare(args.quick, &sections)?;
+    times.push(("prepare".to_owned(), start.elapsed()));
+
+    for (index, &section) in sections.iter().enumerate() {
+        eprintln!("\n== {section} ({} of {}): {}", index + 1, sections.len(), section.purpose());
+        let start = Instant::now();
+        setting.run(section)?;
+        let elapsed = start.elapsed();
+        eprintln!("== {section} passed in {}", seconds(elapsed));
+        times.push((section.to_string(), elapsed));
+    }
+    eprintln!("\n{}", table(&times));
+    Ok(())
+}
+
+impl TestArgs {
+    fn sections(&self) -> Vec<Section> {
+        let wanted = |section: &Section| {
+            let loom = *section == Section::Loom;
+            if self.loom {
+                loom
+            } else {
+                (self.only.is_empty() || self.only.contains(section)) && !(self.no_loom && loom)
+            }
+        };
+        Section::value_variants().iter().copied().filter(wanted).collect()
+    }
+}
+
+impl Section {
+    /// What it checks, in the words of `--help`.
+    fn purpose(self) -> String {
+        let value = self.to_possible_value();
+        let help = value.as_ref().and_then(PossibleValue::get_help);
+        help.map(ToString::to_string).unwrap_or_default()
+    }
+
+    fn compiles_llama(self) -> bool {
+        !matches!(self, Self::Format | Self::Loom)
+    }
+
+    fn reads_model(self) -> bool {
+        matches!(self, Self::Tests | Self::Doctests)
+    }
+}
+
+impl fmt::Display for Section {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.to_possible_value().map_or(Ok(()), |value| f.write_str(value.get_name()))
+    }
+}
+
+/// What the sections need to know.
+#[derive(Debug)]
+struct Setting {
+    quick: bool,
+    model: Option<PathBuf>,
+    nextest: bool,
+}
+
+impl Setting {
+    fn prepare(quick: bool, sections: &[Section]) -> Result<Self, crate::Error> {
+        if sections.contains(&Section::Format) {
+            component("fmt", "rustfmt")?;
+        }
+        if sections.contains(&Section::Clippy) {
+            component("clippy", "clippy")?;
+        }
+        let needs = |need: fn(Section) -> bool| !quick && sections.iter().any(|&s| need(s));
+        let named = if needs(Section::reads_model) { model::named(None)? } else { None };
+        if needs(Section::compiles_llama) {
+            prerequisites::ensure()?;
+            eprintln!("the first time, llama.cpp is compiled: about 5 minutes on two cores");
+        }
+        let model = match named {
+            None if needs(Section::reads_model) => Some(model::cached()?),
+            named => named,
+        };
+        let nextest = sections.contains(&Section::Tests)
+            && run::probe(run::cargo().get_program(), &["nextest", "--version"]).is_some();
+        Ok(Self { quick, model, nextest })
+    }
+
+    fn run(&self, section: Section) -> Result<(), Error> {
+        let failed = |source| Error::Section {
+            section: section.to_string(),
+            source,
+            repeat: self.repeat(section),
+        };
+        let mut models = Vec::new();
+        for mut command in self.commands(section) {
+            eprintln!("   {}", run::shown(&command));
+            if section == Section::Loom {
+                models.extend(loom::run(&mut command).map_err(failed)?);
+            } else {
+                run::run(&mut command).map_err(failed)?;
+            }
+        }
+        if section == Section::Loom { loom::report(&models) } else { Ok(()) }
+    }
+
+    fn commands(&self, section: Section) -> Vec<Command> {
+        // llama.cpp is a default feature of the engine.
+        let features: &[&str] = if self.quick { &["--no-default-features"] } else { &[] };
+        let workspace = |words: &[&str]| {
+            let mut command = run::cargo();
+            command.args(words).arg("--workspace").args(features);
+            if let Some(model) = &self.model
+                && section.reads_model()
+            {
+                command.env(model::VARIABLE, model);
+            }
+            command
+        };
+        match section {
+            Section::Format => {
+                let mut command = run::cargo();
+                command.args(["fmt", "--all", "--check"]);
+                vec![command]
+            }
+            Section::Clippy => {
+                let mut all = workspace(&["clippy", "--all-targets"]);
+                all.args(["--", "-D", "warnings"]);
+                let mut without_llama = run::cargo();
+                without_llama.args(["clippy", "-p", "latchless-engine", "--all-targets"]);
+                without_llama.args(["--no-default-features", "--", "-D", "warnings"]);
+                // Under `--quick` the first of them leaves llama.cpp out already.
+                if self.quick { vec![all] } else { vec![all, without_llama] }
+            }
+            Section::Tests if self.nextest => vec![workspace(&["nextest", "run"])],
+            Section::Tests => {
+                // The doctests are a section of their own.
+                vec![workspace(&["test", "--lib", "--bins", "--tests", "--examples"])]
+            }
+            Section::Doctests => vec![workspace(&["test", "--doc"])],
+            Section::Rustdoc => {
+                let mut command = workspace(&["doc", "--no-deps"]);
+                command.env("RUSTDOCFLAGS", "-D warnings");
+                vec![command]
+            }
+            Section::Loom => vec![loom::command()],
+        }
+    }
+
+    fn repeat(&self, section: Section) -> String {
+        let quick = if self.quick { " --quick" } else { "" };
+        format!("cargo xtask test --only {section}{quick}")
+    }
+}
+
+/// Makes sure that `cargo COMMAND` runs; a toolchain of rustup's minimal profile lacks some.
+fn component(command: &'static str, component: &'static str) -> Result<(), Error> {
+    let runs = || run::probe(run::cargo().get_program(), &[command, "--version"]).is_some();
+    if runs() {
+        return Ok(());
+    }
+    eprintln!("cargo {command} is missing; asking rustup for {component}");
+    // Its failure needs no words of its own: what counts is whether the command runs now.
+    let _ = run::run(Command::new("rustup").args(["component", "add", component]));
+    if runs() { Ok(()) } else { Err(Error::Component { command, component }) }
+}
+
+fn table(times: &[(String, Duration)]) -> String {
+    let total: Duration = times.iter().map(|(_, time)| *time).sum();
+    let line = |name: &str, time| format!("{name:<10}{:>10}\n", seconds(time));
+    let mut table = format!("{:<10}{:>10}\n", "section", "time");
+    table.extend(times.iter().map(|(name, time)| line(name, *time)));
+    table + &line("total", total) + "every section passed"
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, FromArgMatches, Parser};
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Alone {
+        #[command(flatten)]
+        args: TestArgs,
+    }
+
+    fn parse(words: &[&str]) -> Result<TestArgs, clap::Error> {
+        let command = Alone::command().no_binary_name(true);
+        Ok(Alone::from_arg_matches(&command.try_get_matches_from(words)?)?.args)
+    }
+
+    fn names(words: &[&str]) -> String {
+        let sections = parse(words).unwrap().sections();
+        sections.iter().map(Section::to_string).collect::<Vec<_>>().join(" ")
+    }
+
+    fn commands(setting: &Setting, section: Section) -> Vec<String> {
+        setting.commands(section).iter().map(run::shown).collect()
+    }
+
+    #[test]
+    fn options_choose_sections_in_their_order() {
+        let all = "format clippy tests doctests rustdoc loom";
+        assert_eq!(names(&[]), all);
+        assert_eq!(names(&["--quick"]), all);
+        assert_eq!(names(&["--no-loom"]), "format clippy tests doctests rustdoc");
+        assert_eq!(names(&["--loom"]), "loom");
+        assert_eq!(names(&["--only", "tests", "--only", "format"]), "format tests");
+    }
+
+    #[test]
+    fn options_that_contradict_each_other_are_refused() {
+        for words in
+            [&["--loom", "--no-loom"][..], &["--loom", "--only", "tests"], &["--only", "x"]]
+        {
+            assert_eq!(parse(words).unwrap_err().exit_code(), 2, "{words:?}");
+        }
+    }
+
+    #[test]
+    fn the_model_is_named_for_what_reads_it() {
+        let model = Some(PathBuf::from("/m.gguf"));
+        let setting = Setting { quick: false, model, nextest: true };
+        assert_eq!(
+            commands(&setting, Section::Tests),
+            ["LATCHLESS_MODEL=/m.gguf cargo nextest run --workspace"]
+        );
+        assert_eq!(
+            commands(&setting, Section::Doctests),
+            ["LATCHLESS_MODEL=/m.gguf cargo test --doc --workspace"]
+        );
+        assert_eq!(
+            commands(&setting, Section::Rustdoc),
+            ["RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --workspace"]
+        );
+    }
+
+    #[test]
+    fn without_nextest_the_doctests_do_not_run_twice() {
+        let setting = Setting { quick: false, model: None, nextest: false };
+        assert_eq!(
+            commands(&setting, Section::Tests),
+            ["cargo test --lib --bins --tests --examples --workspace"]
+        );
+    }
+
+    #[test]
+    fn quick_compiles_no_llama() {
+        let setting = Setting { quick: true, model: None, nextest: true };
+        for section in Section::value_variants().iter().filter(|section| section.compiles_llama()) {
+            for command in commands(&setting, *section) {
+                assert!(command.contains("--no-default-features"), "{command}");
+            }
+        }
+        let repeat = setting.repeat(Section::Clippy);
+        assert_eq!(repeat, "cargo xtask test --only clippy --quick");
+    }
+
+    #[test]
+    fn a_failed_section_says_how_to_repeat_it() {
+        let source = run::run(&mut Command::new("latchless-no-such-program")).unwrap_err();
+        let error = Error::Section {
+            section: Section::Tests.to_string(),
+            source,
+            repeat: "cargo xtask test --only tests".to_owned(),
+        };
+        assert_eq!(error.exit_code(), 1);
+        let sentence = error.to_string();
+        assert!(sentence.starts_with("section `tests` failed: `latchless-no-such-program`"));
+        assert!(sentence.ends_with("repeat it with `cargo xtask test --only tests`"), "{sentence}");
+    }
+
+    #[test]
+    fn the_table_lists_every_section_and_the_sum() {
+        let times = [
+            ("prepare".to_owned(), Duration::ZERO),
+            ("tests".to_owned(), Duration::from_millis(1_250)),
+        ];
+        let expected = "\
+section         time
+prepare        0.0 s
+tests          1.2 s
+total          1.2 s
+every section passed";
+        assert_eq!(table(&times), expected);
+    }
+}
