@@ -35,3 +35,8 @@ pub use self::engine::{
     Event, FinishReason, Lane, Prompt, Request, RequestError, RunReport, StepReport, SubmitError,
     Timings, TokenStream, TryRecvError, Usage,
 };
+
+/// The README's examples are compiled, and those of them that need no model run.
+#[cfg(all(doctest, feature = "llama"))]
+#[doc = include_str!("../../README.md")]
+struct Readme;
