@@ -56,16 +56,27 @@ impl BlockPool {
         let mut census =
             Census { total, free: 0, owned: Vec::new(), shared: 0, in_flight: Vec::new() };
         let mut by_slot = vec![0; self.accounts.slots() as usize];
+        // Whose range goes on in the spans that follow, and in how many.
+        let mut range = None;
         for (i, span) in self.blocks.spans.iter().enumerate() {
             let first = i as u32 * SPAN_BLOCKS;
             let exist = FULL >> (SPAN_BLOCKS - (total - first).min(SPAN_BLOCKS));
             let free = span.free.load();
             census.free += free.count_ones();
             let mut unaccounted = exist & !free;
+            if let Some((slot, spans)) = range.take() {
+                by_slot[slot] += unaccounted.count_ones();
+                unaccounted = 0;
+                range = (spans > 1).then_some((slot, spans - 1));
+            }
             for bit in blocks_of(0, unaccounted) {
                 let word = span.owners.load(bit);
-                let mask = span.owners.mask_at(bit, word) & unaccounted;
+                let extent = span.owners.extent(bit, word);
+                let mask = extent.mask & unaccounted;
                 unaccounted &= !mask;
+                if extent.spans > 1 {
+                    range = Some((word.value as usize, extent.spans - 1));
+                }
                 match word.kind {
                     Kind::Shared => census.shared += mask.count_ones(),
                     _ if mask != 0 => by_slot[word.value as usize] += mask.count_ones(),

@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 use super::BlockPool;
 use super::accounts::AgentHandle;
 use super::error::FreeError;
-use super::owners::{Kind, Word};
+use super::owners::{Kind, MAX_RANGE, Word};
 use super::span::SPAN_BLOCKS;
 use crate::id::BlockId;
 use crate::sync::thread_index;
@@ -102,6 +102,13 @@ impl BlockPool {
         }
     }
 
+    /// Whether a whole span belongs to a range that begins in an earlier one.
+    fn is_in_range(&self, span: usize) -> bool {
+        (1..MAX_RANGE as usize)
+            .take_while(|back| *back <= span)
+            .any(|back| self.blocks.spans[span - back].owners.range() > back as u32)
+    }
+
     fn claim_handle(&self, agent: AgentHandle, handle: BlockHandle) -> Result<Word, FreeError> {
         let block = handle.block;
         if block.0 >= self.permits.total() {
@@ -109,7 +116,7 @@ impl BlockPool {
         }
         let span = &self.blocks.spans[handle.span()];
         span.owners.claim(handle.bit(), agent.slot(), handle.generation).map_err(|word| {
-            let is_free = !span.owners.is_covered(handle.bit());
+            let is_free = !span.owners.is_covered(handle.bit()) && !self.is_in_range(handle.span());
             let lives_ago = word.generation.wrapping_sub(handle.generation);
             match word.kind {
                 // Not yet: a generation that this block has not reached.

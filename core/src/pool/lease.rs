@@ -12,7 +12,7 @@ use super::accounts::{AgentHandle, Tenure};
 use super::error::{MergeError, NoSuchAgent, SplitError};
 use super::handle::BlockHandle;
 use super::owners::{Hold, Run};
-use super::span::blocks_of;
+use super::span::{SPAN_BLOCKS, blocks_of};
 use crate::id::{BlockId, LayerId};
 
 /// Runs that a lease holds without a heap allocation: a request that is put together from more pieces
@@ -90,7 +90,7 @@ impl<P: Deref<Target = BlockPool>> Lease<P> {
 
     /// The blocks, in no particular order but always the same one.
     pub fn blocks(&self) -> impl Iterator<Item = BlockId> {
-        self.raw.runs.iter().flat_map(|run| blocks_of(run.span_first(), run.mask())).map(BlockId)
+        self.raw.runs.iter().flat_map(Run::blocks).map(BlockId)
     }
 
     /// Splits `blocks` blocks off into a lease of their own.
@@ -132,7 +132,25 @@ impl<P: Deref<Target = BlockPool>> Lease<P> {
     }
 
     /// Divides a run: its lowest `keep` blocks stay here, the others go to `off`.
-    fn divide(&mut self, run: Run, keep: u32, off: &mut RawLease) {
+    fn divide(&mut self, mut run: Run, mut keep: u32, off: &mut RawLease) {
+        if run.spans() > 1 {
+            let whole = keep / SPAN_BLOCKS;
+            if whole > 0 {
+                let [mine, rest] = self.cut(run, whole);
+                self.raw.push(mine);
+                run = rest;
+                keep -= mine.len();
+            }
+            if keep == 0 {
+                off.push(run);
+                return;
+            }
+            if run.spans() > 1 {
+                let [cut_through, rest] = self.cut(run, 1);
+                off.push(rest);
+                run = cut_through;
+            }
+        }
         let low = blocks_of(0, run.mask()).take(keep as usize).fold(0, |low, bit| low | 1 << bit);
         if run.hold() == Hold::Shared {
             let [mine, other] = run.divide(low);
@@ -158,6 +176,36 @@ impl<P: Deref<Target = BlockPool>> Lease<P> {
             // The agent was freed while the run was on the move and could not be: do it now.
             self.pool.release_runs(tenure, &self.raw.runs);
             self.pool.release_runs(tenure, &off.runs);
+        }
+    }
+
+    /// Cuts a range: `keep` spans and the others.
+    fn cut(&self, run: Run, keep: u32) -> [Run; 2] {
+        let spans = &self.pool.blocks.spans;
+        let (owners, other) =
+            (&spans[run.span()].owners, &spans[run.span() + keep as usize].owners);
+        match owners.cut(&run, self.raw.tenure, keep, other) {
+            Ok(runs) => {
+                if self.pool.accounts.is_over(self.raw.tenure) {
+                    // The agent was freed while the range was on the move and could not be: do it now.
+                    self.pool.release_runs(self.raw.tenure, &runs);
+                }
+                runs
+            }
+            Err(inert) => inert,
+        }
+    }
+
+    /// Cuts every range that is held alone into its spans.
+    fn cut_ranges(&mut self) {
+        let mut i = 0;
+        while let Some(run) = self.raw.runs.get(i).copied() {
+            if run.spans() > 1 {
+                let [first, rest] = self.cut(run, 1);
+                self.raw.runs[i] = first;
+                self.raw.runs.insert(i + 1, rest);
+            }
+            i += 1;
         }
     }
 
@@ -221,6 +269,7 @@ impl<P: Deref<Target = BlockPool>> Lease<P> {
         P: Clone,
     {
         let tenure = self.pool.charge_now(with, self.raw.len).ok_or(NoSuchAgent)?;
+        self.cut_ranges();
         let mut theirs = RawLease { agent: with, tenure, ..self.raw.empty_like() };
         for run in &mut self.raw.runs {
             let owners = &self.pool.blocks.spans[run.span()].owners;
@@ -246,6 +295,7 @@ impl<P: Deref<Target = BlockPool>> Lease<P> {
     /// [freed by handle](BlockPool::free) or with the agent. Blocks that are shared or inert are left
     /// out, and given back.
     pub fn into_handles(mut self) -> Vec<BlockHandle> {
+        self.cut_ranges();
         let tenure = self.raw.tenure;
         let mut handles = Vec::with_capacity(self.raw.len as usize);
         let mut rest = self.raw.empty_like();

@@ -44,7 +44,8 @@ use self::accounts::{Accounts, NotCharged, Tenure};
 use self::lease::{RawLease, Runs};
 use self::owners::{Hold, Run};
 use self::permits::{Permits, Refused};
-use self::placement::Blocks;
+use self::placement::{Blocks, Claim};
+use self::span::SPAN_BLOCKS;
 use crate::id::LayerId;
 use crate::model::{LiveModel, ModelGeneration, ModelSpec};
 use crate::sync::{AtomicU32, Ordering, thread_index};
@@ -250,9 +251,10 @@ impl BlockPool {
                 return Err(error);
             }
             let mut runs = Runs::new();
-            self.blocks.claim(blocks, home, |span, mask| {
-                let first = span as u32 * span::SPAN_BLOCKS;
-                self.blocks.spans[span].owners.record(first, mask, tenure, |run| runs.push(run));
+            self.blocks.claim(blocks, home, |Claim { span, spans, mask }| {
+                let first = span as u32 * SPAN_BLOCKS;
+                let owners = &self.blocks.spans[span].owners;
+                owners.record(first, mask, spans, tenure, |run| runs.push(run));
             });
             match self.accounts.charge(agent, tenure, blocks) {
                 Ok(()) => {
@@ -293,20 +295,22 @@ impl BlockPool {
         let (mut freed, mut uncharged) = (0, 0);
         for run in &raw.runs {
             let owners = &self.blocks.spans[run.span()].owners;
-            let mask = match run.hold() {
-                Hold::Sole if owners.release(run, raw.tenure) => {
-                    uncharged += run.len();
-                    run.mask()
+            match run.hold() {
+                Hold::Sole => {
+                    if owners.release(run, raw.tenure) {
+                        self.blocks.free_run(run, home);
+                        uncharged += run.len();
+                        freed += run.len();
+                    }
                 }
-                Hold::Sole => 0,
                 Hold::Shared => {
                     uncharged += run.len();
-                    owners.release_shared(run)
+                    let mask = owners.release_shared(run);
+                    if mask != 0 {
+                        self.blocks.free(run.span(), mask);
+                        freed += mask.count_ones();
+                    }
                 }
-            };
-            if mask != 0 {
-                self.blocks.free(run.span(), mask);
-                freed += mask.count_ones();
             }
         }
         raw.runs.clear();
@@ -322,16 +326,17 @@ impl BlockPool {
     /// Frees runs whose tenure is over, as far as nobody else has: nothing of them is charged.
     #[cold]
     fn release_runs(&self, tenure: Tenure, runs: &[Run]) {
+        let home = thread_index();
         let mut freed = 0;
         for run in runs.iter().filter(|run| run.hold() == Hold::Sole) {
             let span = &self.blocks.spans[run.span()];
             if span.owners.release(run, tenure) {
-                self.blocks.free(run.span(), run.mask());
+                self.blocks.free_run(run, home);
                 freed += run.len();
             }
         }
         if freed > 0 {
-            self.permits.release(freed, thread_index());
+            self.permits.release(freed, home);
         }
     }
 }

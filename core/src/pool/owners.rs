@@ -2,16 +2,19 @@
 //!
 //! # Runs
 //!
-//! Blocks are owned in *runs*, so that the cost of owning grows with spans, not with blocks. A run is a
-//! set of blocks inside one half of a span, or a whole span. Its lowest block is the *head*, and the
-//! head's word speaks for all: agent slot, generation, and beside it the mask of the run. The words of
-//! the other blocks stay `Free` and only remember their generation. So
+//! Blocks are owned in *runs*, so that the cost of owning grows with requests, not with blocks. A run is
+//! a set of blocks of one span, or a range of whole spans. Its lowest block is the *head*, and the head's
+//! word speaks for all: agent slot, generation, and beside it the extent of the run. The words of the
+//! other blocks stay `Free` and only remember their generation. So
 //!
 //! - taking a run is one store, giving it back one CAS, whatever its size;
 //! - a word that is not `Free` is the head of something that lives now.
 //!
-//! A half of a span has 32 blocks, so that a mask takes 4 bytes a block: word, mask and bit are 12.2
-//! bytes a block, 13 with the span's padding.
+//! Beside each word there are 32 bits for the extent: the run's mask in its half of the span. A run over
+//! both halves keeps the other half's mask beside its second block, which is no head while the run
+//! lives; so its lower half has two blocks at least, and a set with only one there is two runs. A range
+//! keeps the number of its further spans. Word, extent and bit are 12.2 bytes a block, 13 with the
+//! span's padding.
 //!
 //! # Generations
 //!
@@ -23,14 +26,16 @@
 //!
 //! # Kinds
 //!
-//! `One`, `Part` and `Whole` are runs of one block, of several and of a span. `Shared` is a single block
-//! with a count of holders: sharing breaks a run into such blocks, since each holder may end on its own.
+//! `One`, `Part`, `Wide` and `Whole` are runs of one block, of several in a half of a span, of several in
+//! both, and of one or more whole spans. `Shared` is a single block with a count of holders: sharing
+//! breaks a run into such blocks, since each holder may end on its own.
 //! `Claimed` is a single block that a free by handles is about to free; whoever frees the whole agent may
 //! take it over. `Moving` is a run that its lease is regrouping: nobody else touches it, and the lease
 //! looks afterwards whether its agent was freed meanwhile (see [`accounts`](super::accounts)).
 
 use super::accounts::Tenure;
-use super::span::{FULL, SPAN_BLOCKS};
+use super::permits::MAX_PERMITS;
+use super::span::{FULL, SPAN_BLOCKS, blocks_of};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// Blocks that a partial run may come from.
@@ -53,7 +58,9 @@ pub(super) enum Kind {
     One,
     /// A run of several blocks of a half span.
     Part,
-    /// A run of a whole span.
+    /// A run of blocks in both halves of a span.
+    Wide,
+    /// A run of one or more whole spans.
     Whole,
     /// One block with a count of holders.
     Shared,
@@ -86,10 +93,11 @@ impl Word {
         let kind = match (word >> VALUE_BITS) & ((1 << KIND_BITS) - 1) {
             1 => Kind::One,
             2 => Kind::Part,
-            3 => Kind::Whole,
-            4 => Kind::Shared,
-            5 => Kind::Moving,
-            6 => Kind::Claimed,
+            3 => Kind::Wide,
+            4 => Kind::Whole,
+            5 => Kind::Shared,
+            6 => Kind::Moving,
+            7 => Kind::Claimed,
             _ => Kind::Free,
         };
         Self {
@@ -120,46 +128,75 @@ pub(super) enum Hold {
     Shared,
 }
 
-/// What a lease knows of a run: enough to expect its exact word.
+/// What a lease knows of a run: enough to expect its exact word. 16 bytes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Run {
-    /// First block of the span; [`Run::SHARED`] is added for a shared run, to keep this at 16 bytes.
+    /// `shared (1) | further whole spans (7) | first block of the first span (24)`.
     place: u32,
     /// The generation of the head's word; of every block's word in a shared run.
     generation: u32,
-    /// Blocks of the run, bits of the span.
+    /// Blocks of the run, bits of the span; of each of its spans.
     mask: u64,
 }
+
+/// Spans of a range at most.
+pub(super) const MAX_RANGE: u32 = 128;
+
+const PLACE_BITS: u32 = 24;
+const _: () = assert!(MAX_PERMITS == 1 << PLACE_BITS && MAX_RANGE == 1 << (31 - PLACE_BITS));
 
 impl Run {
     const SHARED: u32 = 1 << 31;
 
-    /// Blocks in the run.
-    pub(super) fn len(&self) -> u32 {
-        self.mask.count_ones()
+    fn new(span_first: u32, spans: u32, mask: u64, generation: u32) -> Self {
+        debug_assert!((1..=MAX_RANGE).contains(&spans) && (spans == 1 || mask == FULL));
+        Self { place: (spans - 1) << PLACE_BITS | span_first, generation, mask }
     }
 
-    /// Bits of the span.
+    /// Blocks in the run.
+    #[inline]
+    pub(super) fn len(&self) -> u32 {
+        self.mask.count_ones() * self.spans()
+    }
+
+    /// Bits of the span, or of each span of a range.
+    #[inline]
     pub(super) fn mask(&self) -> u64 {
         self.mask
     }
 
-    /// First block of the span.
-    pub(super) fn span_first(&self) -> u32 {
-        self.place & !Self::SHARED
+    /// Spans that the run lies in: more than one are whole.
+    #[inline]
+    pub(super) fn spans(&self) -> u32 {
+        ((self.place & !Self::SHARED) >> PLACE_BITS) + 1
     }
 
-    /// Number of the span.
+    /// First block of the first span.
+    #[inline]
+    pub(super) fn span_first(&self) -> u32 {
+        self.place & (MAX_PERMITS - 1)
+    }
+
+    /// The blocks, lowest first.
+    pub(super) fn blocks(&self) -> impl Iterator<Item = u32> + use<> {
+        let Self { mask, .. } = *self;
+        let first = self.span_first();
+        (0..self.spans()).flat_map(move |i| blocks_of(first + i * SPAN_BLOCKS, mask))
+    }
+
+    /// Number of the first span.
+    #[inline]
     pub(super) fn span(&self) -> usize {
         (self.span_first() / SPAN_BLOCKS) as usize
     }
 
+    #[inline]
     pub(super) fn hold(&self) -> Hold {
         if self.place & Self::SHARED == 0 { Hold::Sole } else { Hold::Shared }
     }
 
-    /// A run in two of which only the masks part: a shared one, where every block has its own word, or
-    /// one that is not there any more, where it does not matter.
+    /// A run of one span in two of which only the masks part: a shared one, where every block has its own
+    /// word, or one that is not there any more, where it does not matter.
     pub(super) fn divide(self, low: u64) -> [Self; 2] {
         [Self { mask: self.mask & low, ..self }, Self { mask: self.mask & !low, ..self }]
     }
@@ -177,30 +214,47 @@ fn kind_of(mask: u64) -> Kind {
     match mask.count_ones() {
         1 => Kind::One,
         SPAN_BLOCKS => Kind::Whole,
+        _ if mask & HALF_FULL != 0 && mask & !HALF_FULL != 0 => Kind::Wide,
         _ => Kind::Part,
     }
 }
 
-/// The pieces of `mask` that can be a run each: all of a full span, else what lies in either half.
+/// The pieces of `mask` that can be a run each: all of it, unless it has one block in the lower half and
+/// some in the upper.
+#[inline]
 fn pieces(mask: u64) -> impl Iterator<Item = u64> {
-    let halves = if mask == FULL { [mask, 0] } else { [mask & HALF_FULL, mask & !HALF_FULL] };
-    halves.into_iter().filter(|piece| *piece != 0)
+    let (low, high) = (mask & HALF_FULL, mask & !HALF_FULL);
+    let pieces = if low.is_power_of_two() { [low, high] } else { [mask, 0] };
+    pieces.into_iter().filter(|piece| *piece != 0)
 }
 
 /// The owner words of one span.
 #[derive(Debug)]
 pub(super) struct Owners {
     words: [AtomicU64; SPAN_BLOCKS as usize],
-    /// The mask of the run that begins at this block, bits of its half. Meaningful while the word says
-    /// `Part`.
-    masks: [AtomicU32; SPAN_BLOCKS as usize],
+    /// How far the run reaches whose head, or second block, this is: see the module's documentation.
+    extents: [AtomicU32; SPAN_BLOCKS as usize],
+}
+
+/// What a head speaks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Extent {
+    /// Blocks of the span, or of each span of a range; none where there is no head.
+    pub(super) mask: u64,
+    pub(super) spans: u32,
+}
+
+impl Extent {
+    fn of(mask: u64) -> Self {
+        Self { mask, spans: 1 }
+    }
 }
 
 impl Owners {
     pub(super) fn new() -> Self {
         Self {
             words: std::array::from_fn(|_| AtomicU64::new(0)),
-            masks: std::array::from_fn(|_| AtomicU32::new(0)),
+            extents: std::array::from_fn(|_| AtomicU32::new(0)),
         }
     }
 
@@ -208,20 +262,22 @@ impl Owners {
         Word::unpack(self.words[bit as usize].load(Ordering::Acquire))
     }
 
-    /// Records that `owner` owns the blocks of `mask`, which the caller has just claimed.
+    /// Records that `owner` owns the blocks of `mask`, which the caller has just claimed; for a full mask,
+    /// also those of the spans that follow.
     #[inline]
     pub(super) fn record(
         &self,
         span_first: u32,
         mask: u64,
+        spans: u32,
         owner: Tenure,
         mut run: impl FnMut(Run),
     ) {
         for piece in pieces(mask) {
             // Relaxed: the claim of the bits was Acquire, so this is what the last owner left.
             let head = &self.words[piece.trailing_zeros() as usize];
-            let generation = Word::unpack(head.load(Ordering::Relaxed)).generation;
-            run(self.write(span_first, piece, owner, generation));
+            let generation = (head.load(Ordering::Relaxed) >> 32) as u32;
+            run(self.write(Run::new(span_first, spans, piece, generation), owner));
         }
     }
 
@@ -243,7 +299,7 @@ impl Owners {
         moved
     }
 
-    /// Regroups a run of `owner` into the blocks of `low` and the others, calling `run` with each
+    /// Regroups a run of `owner` in one span into the blocks of `low` and the others, calling `run` with each
     /// piece and whether it is of the low ones. False, and nothing done, when the run is not there any
     /// more.
     pub(super) fn regroup(
@@ -259,7 +315,7 @@ impl Owners {
         let high = old.mask & !low;
         for piece in pieces(high).filter(|piece| piece.trailing_zeros() as usize != old.head()) {
             let generation = self.load(piece.trailing_zeros()).generation;
-            run(false, self.write(old.span_first(), piece, owner, generation));
+            run(false, self.write(Run::new(old.span_first(), 1, piece, generation), owner));
         }
         // The old head is the lowest block: its word ends the move, so its piece comes last.
         let [first, second] = {
@@ -270,12 +326,35 @@ impl Owners {
             let head = self.load(piece.trailing_zeros());
             // Another generation than before: whoever read the old mask may not act on it.
             let generation = head.generation.wrapping_add(u32::from(head.kind == Kind::Moving));
-            run(true, self.write(old.span_first(), piece, owner, generation));
+            run(true, self.write(Run::new(old.span_first(), 1, piece, generation), owner));
         }
         true
     }
 
-    /// Breaks a run of `owner` into single blocks, calling `block` with the bit and generation of each.
+    /// Cuts a range of `owner` in two: `keep` spans, and those that begin with the span of `other`. As an
+    /// error, two that are not there either, when the range is not there any more.
+    pub(super) fn cut(
+        &self,
+        old: &Run,
+        owner: Tenure,
+        keep: u32,
+        other: &Self,
+    ) -> Result<[Run; 2], [Run; 2]> {
+        let (at, spans) = (old.span_first(), old.spans());
+        let first = Run::new(at, keep, FULL, old.generation.wrapping_add(1));
+        let generation = other.load(0).generation;
+        let second = Run::new(at + keep * SPAN_BLOCKS, spans - keep, FULL, generation);
+        if !self.begin_move(old, owner) {
+            // Generations that are over.
+            let over = Run { generation: generation.wrapping_sub(1), ..second };
+            return Err([Run { generation: old.generation, ..first }, over]);
+        }
+        // The old head last: its word ends the move.
+        let second = other.write(second, owner);
+        Ok([self.write(first, owner), second])
+    }
+
+    /// Breaks a run of `owner` in one span into single blocks, calling `block` with the bit and generation of each.
     /// False when the run is not there any more.
     pub(super) fn break_up(
         &self,
@@ -294,7 +373,7 @@ impl Owners {
         true
     }
 
-    /// Makes a run that `owner` holds alone a shared one with two holders. None when the run is not there
+    /// Makes a run of one span that `owner` holds alone a shared one with two holders. None when the run is not there
     /// any more.
     pub(super) fn share(&self, old: &Run, owner: Tenure) -> Option<Run> {
         if !self.begin_move(old, owner) {
@@ -351,32 +430,42 @@ impl Owners {
         self.change(bit as usize, claimed, Word { kind: Kind::One, ..claimed });
     }
 
-    /// What the head at `bit` speaks for, by the word that was read there; 0 when it is no head.
-    pub(super) fn mask_at(&self, bit: u32, word: Word) -> u64 {
+    /// What the head at `bit` speaks for, by the word that was read there.
+    pub(super) fn extent(&self, bit: u32, word: Word) -> Extent {
+        // Relaxed: written before the word, which was read with Acquire. If the run has been regrouped
+        // since, so has the generation, and a CAS from `word` fails.
+        let load = |bit: u32| self.extents[bit as usize].load(Ordering::Relaxed);
         match word.kind {
-            Kind::Free | Kind::Moving => 0,
-            Kind::One | Kind::Shared | Kind::Claimed => 1 << bit,
-            Kind::Whole => FULL,
-            Kind::Part => {
-                // Relaxed: written before the word, which was read with Acquire. If the run has been
-                // regrouped since, so has the generation, and a CAS from `word` fails.
-                let mask = self.masks[bit as usize].load(Ordering::Relaxed);
-                u64::from(mask) << (bit / HALF_BLOCKS * HALF_BLOCKS)
+            Kind::Free | Kind::Moving => Extent::of(0),
+            Kind::One | Kind::Shared | Kind::Claimed => Extent::of(1 << bit),
+            Kind::Part => Extent::of(u64::from(load(bit)) << (bit / HALF_BLOCKS * HALF_BLOCKS)),
+            Kind::Wide => {
+                let low = u64::from(load(bit));
+                // If the word has changed since, this can be anything, but not out of bounds.
+                let second = (low & low.wrapping_sub(1)).trailing_zeros() % SPAN_BLOCKS;
+                Extent::of(u64::from(load(second)) << HALF_BLOCKS | low)
             }
+            Kind::Whole => Extent { mask: FULL, spans: load(bit) % MAX_RANGE + 1 },
         }
     }
 
-    /// Whether the block at `bit` is in somebody's run. A run on the move counts for all that it may
-    /// hold.
+    /// Whether the block at `bit` is in somebody's run that begins in this span. A run on the move counts
+    /// for all that it may hold here.
     pub(super) fn is_covered(&self, bit: u32) -> bool {
         (0..=bit).any(|head| {
             let word = self.load(head);
             let mask = match word.kind {
                 Kind::Moving => FULL << head,
-                _ => self.mask_at(head, word),
+                _ => self.extent(head, word).mask,
             };
             mask & 1 << bit != 0
         })
+    }
+
+    /// Spans that belong to the range which begins here; 0 when none does.
+    pub(super) fn range(&self) -> u32 {
+        let word = self.load(0);
+        if word.kind == Kind::Whole { self.extent(0, word).spans } else { 0 }
     }
 
     /// Ends the life of the head at `bit`, whoever owns it: true for the one who may free its blocks.
@@ -384,14 +473,20 @@ impl Owners {
         self.change(bit as usize, word, word.freed())
     }
 
-    fn write(&self, span_first: u32, mask: u64, owner: Tenure, generation: u32) -> Run {
-        let run = Run { place: span_first, generation, mask };
-        let word = run.word(owner);
-        let head = run.head();
-        if word.kind == Kind::Part {
-            let in_half = mask >> (head as u32 / HALF_BLOCKS * HALF_BLOCKS);
-            // Relaxed: the Release of the word below publishes it.
-            self.masks[head].store(in_half as u32, Ordering::Relaxed);
+    #[inline]
+    fn write(&self, run: Run, owner: Tenure) -> Run {
+        let (word, head, mask) = (run.word(owner), run.head(), run.mask);
+        // Relaxed: the Release of the word below publishes it.
+        let extend = |bit: usize, to: u64| self.extents[bit].store(to as u32, Ordering::Relaxed);
+        match word.kind {
+            Kind::Part => extend(head, mask >> (head as u32 / HALF_BLOCKS * HALF_BLOCKS)),
+            Kind::Wide => {
+                let second = (mask & (mask - 1)).trailing_zeros() as usize;
+                extend(head, mask & HALF_FULL);
+                extend(second, mask >> HALF_BLOCKS);
+            }
+            Kind::Whole => extend(head, u64::from(run.spans() - 1)),
+            _ => {}
         }
         self.store(head, word);
         run
@@ -450,7 +545,7 @@ mod tests {
 
     fn record(owners: &Owners, mask: u64, slot: u32) -> Vec<Run> {
         let mut runs = Vec::new();
-        owners.record(128, mask, owner(slot), |run| runs.push(run));
+        owners.record(128, mask, 1, owner(slot), |run| runs.push(run));
         runs
     }
 
@@ -460,6 +555,7 @@ mod tests {
             Kind::Free,
             Kind::One,
             Kind::Part,
+            Kind::Wide,
             Kind::Whole,
             Kind::Shared,
             Kind::Moving,
@@ -472,14 +568,43 @@ mod tests {
     }
 
     #[test]
-    fn a_mask_over_both_halves_is_two_runs_and_a_span_is_one() {
-        let owners = Owners::new();
-        let runs = record(&owners, 0x3_8000_0001, 7);
-        assert_eq!(runs.iter().map(Run::mask).collect::<Vec<_>>(), [0x8000_0001, 0x3_0000_0000]);
-        assert_eq!(owners.load(0).kind, Kind::Part);
-        assert_eq!(owners.mask_at(32, owners.load(32)), 0x3_0000_0000);
-        let whole = record(&Owners::new(), u64::MAX, 7);
-        assert_eq!((whole.len(), whole[0].len()), (1, 64));
+    fn a_set_of_blocks_is_one_run_if_its_extent_has_a_place() {
+        for (mask, kinds) in [
+            (0b100, &[Kind::One][..]),
+            (0b101, &[Kind::Part]),
+            (0b11 << 40, &[Kind::Part]),
+            (0x3_8100_0000, &[Kind::Wide]),
+            (u64::MAX >> 1, &[Kind::Wide]),
+            (u64::MAX, &[Kind::Whole]),
+            (0x3_8000_0000, &[Kind::One, Kind::Part]),
+        ] {
+            let owners = Owners::new();
+            let runs = record(&owners, mask, 7);
+            let heads: Vec<_> = runs
+                .iter()
+                .map(|run| (run.head() as u32, owners.load(run.head() as u32)))
+                .collect();
+            assert_eq!(heads.iter().map(|(_, word)| word.kind).collect::<Vec<_>>(), kinds);
+            let extents = heads.iter().map(|(bit, word)| owners.extent(*bit, *word).mask);
+            assert_eq!(extents.collect::<Vec<_>>(), runs.iter().map(Run::mask).collect::<Vec<_>>());
+            assert_eq!(runs.iter().fold(0, |all, run| all | run.mask()), mask, "{mask:#x}");
+        }
+    }
+
+    #[test]
+    fn a_range_is_cut_into_ranges() {
+        let (owners, other) = (Owners::new(), Owners::new());
+        let mut runs = Vec::new();
+        owners.record(128, u64::MAX, 5, owner(7), |run| runs.push(run));
+        let range = runs[0];
+        assert_eq!((range.len(), range.spans(), owners.range()), (320, 5, 5));
+        assert!(range.blocks().eq(128..448));
+        let [first, second] = owners.cut(&range, owner(7), 2, &other).unwrap();
+        assert!(first.blocks().eq(128..256) && second.blocks().eq(256..448));
+        assert_eq!((owners.range(), other.range()), (2, 3));
+        assert!(owners.cut(&range, owner(7), 2, &other).is_err(), "it is another range now");
+        assert!(owners.release(&first, owner(7)) && other.release(&second, owner(7)));
+        assert_eq!((owners.range(), other.range()), (0, 0));
     }
 
     #[test]

@@ -1,14 +1,15 @@
 //! Placement: which span a thread takes its blocks from.
 //!
 //! A thread goes on where it last found something (its *cursor*), so that an agent's blocks lie in few
-//! spans and different threads use different ones. When the cursor's span has too little, the next one
-//! comes from the [free list](super::free_list), or from a scan in order.
+//! spans and different threads use different ones. When the cursor's span has too little, a large request
+//! goes on with the whole span beside it, and any other with the [free list](super::free_list), or with a
+//! scan in order.
 
 use crossbeam_utils::CachePadded;
 
 use super::free_list::FreeList;
-use super::owners::Owners;
-use super::span::{FreeBits, SPAN_BLOCKS};
+use super::owners::{MAX_RANGE, Owners, Run};
+use super::span::{FULL, FreeBits, SPAN_BLOCKS};
 use crate::id::BlockId;
 use crate::sync::{AtomicBool, AtomicU32, Ordering};
 
@@ -20,6 +21,31 @@ pub(super) struct Span {
     /// Whether the span is in the free list: it is listed once at most.
     listed: AtomicBool,
     pub(super) owners: Owners,
+}
+
+/// Blocks that were claimed together: some of a span, or a range of whole spans.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Claim {
+    pub(super) span: usize,
+    pub(super) spans: u32,
+    pub(super) mask: u64,
+}
+
+impl Claim {
+    #[inline]
+    fn len(&self) -> u32 {
+        self.mask.count_ones() * self.spans
+    }
+
+    /// Makes this a range with the blocks of one more span; false if they do not make one.
+    fn extend(&mut self, span: usize, mask: u64) -> bool {
+        let fits = self.mask == FULL
+            && mask == FULL
+            && span == self.span + self.spans as usize
+            && self.spans < MAX_RANGE;
+        self.spans += u32::from(fits);
+        fits
+    }
 }
 
 /// All blocks of a pool, in spans.
@@ -49,34 +75,58 @@ impl Blocks {
         Self { free_list: FreeList::new(spans.len()), spans, cursors }
     }
 
-    /// Claims `n` blocks, calling `claimed` with span and mask of each part. The caller holds `n`
-    /// permits, so the blocks exist: a round over all spans that finds too few was overtaken by others
-    /// who got theirs.
+    /// Claims `n` blocks, calling `claimed` with each part. The caller holds `n` permits, so the blocks
+    /// exist: a round over all spans that finds too few was overtaken by others who got theirs.
     #[inline]
-    pub(super) fn claim(&self, n: u32, home: usize, mut claimed: impl FnMut(usize, u64)) {
+    pub(super) fn claim(&self, n: u32, home: usize, mut claimed: impl FnMut(Claim)) {
         let cursor = &self.cursors[home % self.cursors.len()];
         // Relaxed: a hint, whatever its age.
-        let start = cursor.load(Ordering::Relaxed) as usize;
-        let (mut at, mut next) = (start, start + 1);
-        let mut left = n;
-        loop {
-            let mask = self.spans[at].free.claim_up_to(left);
-            if mask != 0 {
-                claimed(at, mask);
-                left -= mask.count_ones();
-                if left == 0 {
-                    break;
-                }
-            }
-            at = self.listed_span().unwrap_or_else(|| {
-                let at = next % self.spans.len();
-                next = at + 1;
-                at
+        let span = cursor.load(Ordering::Relaxed) as usize;
+        let first = Claim { span, spans: 1, mask: self.spans[span].free.claim_up_to(n) };
+        if first.len() == n {
+            claimed(first);
+        } else {
+            let last = self.claim_more(first, n, claimed);
+            cursor.store(last as u32, Ordering::Relaxed);
+        }
+    }
+
+    /// Goes on after a first claim, and returns the span where it ended.
+    #[inline(never)]
+    fn claim_more(&self, first: Claim, n: u32, mut claimed: impl FnMut(Claim)) -> usize {
+        let mut next = first.span + 1;
+        let mut last = first;
+        let mut left = n - first.len();
+        while left > 0 {
+            let span = self.whole_span_after(last, left).or_else(|| self.listed_span());
+            let span = span.unwrap_or_else(|| {
+                let span = next % self.spans.len();
+                next = span + 1;
+                span
             });
+            let mask = self.spans[span].free.claim_up_to(left);
+            if mask == 0 {
+                continue;
+            }
+            left -= mask.count_ones();
+            if !last.extend(span, mask) {
+                if last.mask != 0 {
+                    claimed(last);
+                }
+                last = Claim { span, spans: 1, mask };
+            }
         }
-        if at != start {
-            cursor.store(at as u32, Ordering::Relaxed);
-        }
+        let end = last.span + last.spans as usize - 1;
+        claimed(last);
+        end
+    }
+
+    /// The span beside what was claimed last, if it is wholly free and wholly wanted: a range is cheaper
+    /// to own than spans here and there.
+    fn whole_span_after(&self, last: Claim, wanted: u32) -> Option<usize> {
+        let beside = last.span + last.spans as usize;
+        let fits = wanted >= SPAN_BLOCKS && self.spans.get(beside)?.free.load() == FULL;
+        fits.then_some(beside)
     }
 
     /// Frees blocks of a span, and lists the span if it had none free.
@@ -85,6 +135,26 @@ impl Blocks {
         if self.spans[span].free.free(mask) {
             self.list(span);
         }
+    }
+
+    /// Frees a run.
+    #[inline]
+    pub(super) fn free_run(&self, run: &Run, home: usize) {
+        if run.mask() == FULL {
+            self.free_spans(run.span(), run.spans() as usize);
+            // What was just freed is still in this core's cache.
+            self.cursors[home % self.cursors.len()].store(run.span() as u32, Ordering::Relaxed);
+        } else {
+            self.free(run.span(), run.mask());
+        }
+    }
+
+    /// Frees whole spans and lists the first of them: whoever wants more than that goes on beside it.
+    pub(super) fn free_spans(&self, first: usize, spans: usize) {
+        for span in &self.spans[first..first + spans] {
+            span.free.free_whole();
+        }
+        self.list(first);
     }
 
     fn listed_span(&self) -> Option<usize> {
@@ -97,9 +167,11 @@ impl Blocks {
     #[cold]
     fn list(&self, span: usize) {
         let listed = &self.spans[span].listed;
-        // Acquire and Release order the pop before the next push of the same span. If somebody is inside
-        // the list the span stays unlisted, and is found by a scan.
-        if !listed.swap(true, Ordering::AcqRel)
+        // The load spares a span that is listed already the write. Acquire and Release order the pop
+        // before the next push of the same span. If somebody is inside the list the span stays unlisted,
+        // and is found by a scan.
+        if !listed.load(Ordering::Relaxed)
+            && !listed.swap(true, Ordering::AcqRel)
             && !self.free_list.try_push(BlockId(span as u32 * SPAN_BLOCKS))
         {
             listed.store(false, Ordering::Release);

@@ -1,7 +1,8 @@
 //! Spans decide **which** blocks: [`SPAN_BLOCKS`] consecutive ones share a word, a set bit is a free
 //! block.
 //!
-//! Blocks are claimed by one CAS and freed by one `fetch_or`, up to a whole span at a time. There are no
+//! Blocks are claimed by one CAS and freed by one `fetch_or`, up to a whole span at a time; a whole span
+//! is freed by a store. There are no
 //! next-pointers, so there is no ABA: a bit is free or it is not.
 //!
 //! # Orderings
@@ -54,6 +55,15 @@ impl FreeBits {
         let before = self.0.fetch_or(mask, Ordering::AcqRel);
         debug_assert_eq!(before & mask, 0, "a block was freed twice");
         before == 0
+    }
+
+    /// Frees all blocks, which are all the caller's: nobody else can change the word meanwhile, so this
+    /// is a store.
+    #[inline]
+    pub(super) fn free_whole(&self) {
+        debug_assert_eq!(self.0.load(Ordering::Relaxed), 0, "a block was freed twice");
+        // Release: as in `free`; what earlier writers of this word knew, we know from claiming it.
+        self.0.store(FULL, Ordering::Release);
     }
 
     /// The free blocks at this instant.

@@ -2,7 +2,7 @@
 
 use super::BlockPool;
 use super::accounts::{AgentHandle, Tenure};
-use super::owners::{Kind, Word};
+use super::owners::{Extent, Kind, Word};
 use super::span::{FULL, blocks_of};
 use crate::sync::thread_index;
 
@@ -89,10 +89,14 @@ impl BlockPool {
                 if matches!(word.kind, Kind::Free | Kind::Moving) || !condemned(word) {
                     continue;
                 }
-                let mask = span.owners.mask_at(bit, word);
+                let Extent { mask, spans } = span.owners.extent(bit, word);
                 if span.owners.revoke(bit, word) {
-                    self.blocks.free(i, mask);
-                    freed += mask.count_ones();
+                    if mask == FULL {
+                        self.blocks.free_spans(i, spans as usize);
+                    } else {
+                        self.blocks.free(i, mask);
+                    }
+                    freed += mask.count_ones() * spans;
                 }
             }
             if freed > 0 {
