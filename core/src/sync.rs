@@ -15,14 +15,23 @@ pub(crate) use std::sync::atomic::Ordering;
 /// A small number that differs from thread to thread: the first thread that asks has 0. It picks the
 /// thread's home stripe and its cursor, so that threads meet as rarely as possible.
 #[cfg(not(latchless_loom))]
+#[inline]
 pub(crate) fn thread_index() -> usize {
+    use std::cell::Cell;
+
+    const NONE: usize = usize::MAX;
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
-        // Relaxed: only uniqueness matters.
-        static INDEX: usize = NEXT.fetch_add(1, Ordering::Relaxed);
+        // Constant and without a destructor: reading it is one load, also while the thread is torn down.
+        static INDEX: Cell<usize> = const { Cell::new(NONE) };
     }
-    // A thread that is being torn down has no local storage any more: any index is right, only slower.
-    INDEX.try_with(|index| *index).unwrap_or(0)
+    INDEX.with(|index| {
+        if index.get() == NONE {
+            // Relaxed: only uniqueness matters.
+            index.set(NEXT.fetch_add(1, Ordering::Relaxed));
+        }
+        index.get()
+    })
 }
 
 #[cfg(latchless_loom)]

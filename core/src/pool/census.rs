@@ -75,11 +75,11 @@ impl BlockPool {
                 let mask = extent.mask & unaccounted;
                 unaccounted &= !mask;
                 if extent.spans > 1 {
-                    range = Some((word.value as usize, extent.spans - 1));
+                    range = Some((word.value() as usize, extent.spans - 1));
                 }
-                match word.kind {
+                match word.kind() {
                     Kind::Shared => census.shared += mask.count_ones(),
-                    _ if mask != 0 => by_slot[word.value as usize] += mask.count_ones(),
+                    _ if mask != 0 => by_slot[word.value() as usize] += mask.count_ones(),
                     _ => {}
                 }
             }

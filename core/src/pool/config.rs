@@ -62,7 +62,8 @@ impl PoolConfig {
         self
     }
 
-    /// Stripes of the permits: about as many as threads that allocate at the same time.
+    /// Stripes of the permits: about as many as threads that allocate at the same time, up to 16. The next
+    /// power of two is taken.
     #[must_use]
     pub fn stripes(mut self, stripes: usize) -> Self {
         self.stripes = stripes;

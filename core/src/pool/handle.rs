@@ -78,7 +78,7 @@ impl BlockPool {
             // Lost only to somebody who frees the whole agent, and counts the block there.
             if self.blocks.spans[handle.span()].owners.revoke(handle.bit(), word) {
                 self.blocks.free(handle.span(), 1 << handle.bit());
-                self.accounts.uncharge_tag(agent.slot(), word.tag, 1);
+                self.accounts.uncharge_tag(agent.slot(), word.tag(), 1);
                 freed += 1;
             }
         }
@@ -117,13 +117,13 @@ impl BlockPool {
         let span = &self.blocks.spans[handle.span()];
         span.owners.claim(handle.bit(), agent.slot(), handle.generation).map_err(|word| {
             let is_free = !span.owners.is_covered(handle.bit()) && !self.is_in_range(handle.span());
-            let lives_ago = word.generation.wrapping_sub(handle.generation);
-            match word.kind {
+            let lives_ago = word.generation().wrapping_sub(handle.generation);
+            match word.kind() {
                 // Not yet: a generation that this block has not reached.
                 _ if lives_ago > u32::MAX / 2 => FreeError::UnknownBlock { block },
                 _ if lives_ago > 0 && is_free => FreeError::AlreadyFree { block },
                 _ if lives_ago > 0 => FreeError::Stale { block },
-                Kind::One | Kind::Claimed if word.value != agent.slot() => {
+                Kind::One | Kind::Claimed if word.value() != agent.slot() => {
                     FreeError::NotOwner { block }
                 }
                 Kind::Claimed => FreeError::AlreadyFree { block },

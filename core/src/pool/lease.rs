@@ -323,7 +323,7 @@ impl<P: Deref<Target = BlockPool>> Lease<P> {
 
 impl<P: Deref<Target = BlockPool>> Drop for Lease<P> {
     fn drop(&mut self) {
-        self.pool.give_back(&mut self.raw);
+        self.pool.give_back(&self.raw);
     }
 }
 

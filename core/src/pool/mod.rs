@@ -92,6 +92,7 @@ impl BlockPool {
     pub fn new(config: PoolConfig) -> Result<Self, PoolConfigError> {
         config.validate()?;
         let PoolConfig { blocks, spec, max_agents, stripes } = config;
+        let stripes = stripes.next_power_of_two();
         Ok(Self {
             permits: Permits::new(blocks, stripes),
             blocks: Blocks::new(blocks, stripes),
@@ -290,7 +291,7 @@ impl BlockPool {
 
     /// Frees what a lease still has.
     #[inline]
-    fn give_back(&self, raw: &mut RawLease) {
+    fn give_back(&self, raw: &RawLease) {
         let home = thread_index();
         let (mut freed, mut uncharged) = (0, 0);
         for run in &raw.runs {
@@ -313,8 +314,6 @@ impl BlockPool {
                 }
             }
         }
-        raw.runs.clear();
-        raw.len = 0;
         if uncharged > 0 {
             self.accounts.uncharge(raw.tenure, uncharged);
         }

@@ -146,9 +146,10 @@ pub(super) struct Refused {
 impl Permits {
     /// `total` permits, all free, spread over `stripes` stripes.
     ///
-    /// `total` is at most [`MAX_PERMITS`] and `stripes` in `1..=MAX_STRIPES`: the pool's configuration
-    /// has checked both.
+    /// `total` is at most [`MAX_PERMITS`] and `stripes` a power of two up to [`MAX_STRIPES`]: the pool's
+    /// configuration has seen to both.
     pub(super) fn new(total: u32, stripes: usize) -> Self {
+        debug_assert!(stripes.is_power_of_two() && stripes <= MAX_STRIPES);
         let share = |i: u32| total / stripes as u32 + u32::from(i < total % stripes as u32);
         Self {
             centre: CachePadded::new(AtomicU64::new(Word::open(0, 0).0)),
@@ -165,7 +166,7 @@ impl Permits {
     /// Takes `n` permits, or says how many there were when there were too few.
     #[inline]
     pub(super) fn acquire(&self, n: u32, home: usize) -> Result<(), Refused> {
-        if self.take_from_stripe(home % self.stripes.len(), n) {
+        if self.take_from_stripe(self.stripe_of(home), n) {
             return Ok(());
         }
         self.acquire_slow(n, home)
@@ -205,7 +206,7 @@ impl Permits {
     /// Gives `n` permits back. What happened before is visible to whoever takes them.
     #[inline]
     pub(super) fn release(&self, n: u32, home: usize) {
-        let stripe = &self.stripes[home % self.stripes.len()];
+        let stripe = &self.stripes[self.stripe_of(home)];
         let mut word = Word(stripe.load(Ordering::Relaxed));
         while !word.flag() {
             match change(stripe, word, word.plus(n), Ordering::Release) {
@@ -218,7 +219,7 @@ impl Permits {
 
     #[cold]
     fn release_slow(&self, n: u32, home: usize) {
-        let stripe = &self.stripes[home % self.stripes.len()];
+        let stripe = &self.stripes[self.stripe_of(home)];
         loop {
             // The centre before the stripe: see "why it is right".
             let centre = Word(self.centre.load(Ordering::Acquire));
@@ -276,6 +277,12 @@ impl Permits {
 
     pub(super) fn total(&self) -> u32 {
         self.total
+    }
+
+    /// A thread's home: its index modulo the number of stripes, which is a power of two.
+    #[inline]
+    fn stripe_of(&self, home: usize) -> usize {
+        home & (self.stripes.len() - 1)
     }
 
     #[inline]

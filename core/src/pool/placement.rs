@@ -79,7 +79,7 @@ impl Blocks {
     /// exist: a round over all spans that finds too few was overtaken by others who got theirs.
     #[inline]
     pub(super) fn claim(&self, n: u32, home: usize, mut claimed: impl FnMut(Claim)) {
-        let cursor = &self.cursors[home % self.cursors.len()];
+        let cursor = &self.cursors[home & (self.cursors.len() - 1)];
         // Relaxed: a hint, whatever its age.
         let span = cursor.load(Ordering::Relaxed) as usize;
         let first = Claim { span, spans: 1, mask: self.spans[span].free.claim_up_to(n) };
@@ -143,7 +143,8 @@ impl Blocks {
         if run.mask() == FULL {
             self.free_spans(run.span(), run.spans() as usize);
             // What was just freed is still in this core's cache.
-            self.cursors[home % self.cursors.len()].store(run.span() as u32, Ordering::Relaxed);
+            self.cursors[home & (self.cursors.len() - 1)]
+                .store(run.span() as u32, Ordering::Relaxed);
         } else {
             self.free(run.span(), run.mask());
         }

@@ -1,7 +1,7 @@
 //! Spans decide **which** blocks: [`SPAN_BLOCKS`] consecutive ones share a word, a set bit is a free
 //! block.
 //!
-//! Blocks are claimed by one CAS and freed by one `fetch_or`, up to a whole span at a time; a whole span
+//! Blocks are claimed by one CAS and freed by one addition, up to a whole span at a time; a whole span
 //! is freed by a store. There are no
 //! next-pointers, so there is no ABA: a bit is free or it is not.
 //!
@@ -51,8 +51,10 @@ impl FreeBits {
     /// Only the winner of a block's owner word calls this, so no bit of `mask` can be set.
     #[inline]
     pub(super) fn free(&self, mask: u64) -> bool {
-        // Release: what was done with the blocks is done for whoever claims them.
-        let before = self.0.fetch_or(mask, Ordering::AcqRel);
+        // Release: what was done with the blocks is done for whoever claims them. An addition because no
+        // bit of the mask is set, and because it is one instruction that gives the old word: an "or" that
+        // does is a loop.
+        let before = self.0.fetch_add(mask, Ordering::AcqRel);
         debug_assert_eq!(before & mask, 0, "a block was freed twice");
         before == 0
     }

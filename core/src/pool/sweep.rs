@@ -58,9 +58,9 @@ impl BlockPool {
             }
         }
         self.free_if(|word| {
-            word.kind == Kind::Shared
+            word.kind() == Kind::Shared
                 || tenures
-                    .binary_search_by_key(&word.value, |(slot, _)| *slot)
+                    .binary_search_by_key(&word.value(), |(slot, _)| *slot)
                     .is_ok_and(|i| self.is_before(tenures[i].1, word))
         });
         cleared
@@ -69,14 +69,16 @@ impl BlockPool {
     /// Frees what an agent was charged before `tenure`.
     fn free_before(&self, tenure: Tenure) {
         self.free_if(|word| {
-            word.kind != Kind::Shared && word.value == tenure.slot() && self.is_before(tenure, word)
+            word.kind() != Kind::Shared
+                && word.value() == tenure.slot()
+                && self.is_before(tenure, word)
         });
     }
 
     fn is_before(&self, tenure: Tenure, word: Word) -> bool {
         // The word was read before the account is: if its tag were ambiguous, so many tenures would have
         // begun that we do not judge. The later ones' walks see everything that this one leaves.
-        tenure.is_after(word.tag) && self.accounts.can_judge(tenure)
+        tenure.is_after(word.tag()) && self.accounts.can_judge(tenure)
     }
 
     /// Frees every run, and every single block, whose owner word says so.
@@ -86,7 +88,7 @@ impl BlockPool {
             let mut freed = 0;
             for bit in blocks_of(0, FULL & !span.free.load()) {
                 let word = span.owners.load(bit);
-                if matches!(word.kind, Kind::Free | Kind::Moving) || !condemned(word) {
+                if matches!(word.kind(), Kind::Free | Kind::Moving) || !condemned(word) {
                     continue;
                 }
                 let Extent { mask, spans } = span.owners.extent(bit, word);

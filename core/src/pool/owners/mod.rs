@@ -33,200 +33,20 @@
 //! take it over. `Moving` is a run that its lease is regrouping: nobody else touches it, and the lease
 //! looks afterwards whether its agent was freed meanwhile (see [`accounts`](super::accounts)).
 
+mod run;
+mod word;
+
+pub(super) use self::run::{Hold, MAX_RANGE, Run};
+pub(super) use self::word::{Kind, MAX_VALUE, Word};
+
+use self::run::pieces;
 use super::accounts::Tenure;
-use super::permits::MAX_PERMITS;
-use super::span::{FULL, SPAN_BLOCKS, blocks_of};
+use super::span::{FULL, SPAN_BLOCKS};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// Blocks that a partial run may come from.
 const HALF_BLOCKS: u32 = SPAN_BLOCKS / 2;
 const HALF_FULL: u64 = FULL >> HALF_BLOCKS;
-
-/// Bits of an agent slot or of a count of holders.
-const VALUE_BITS: u32 = 24;
-const KIND_BITS: u32 = 3;
-const TAG_SHIFT: u32 = VALUE_BITS + KIND_BITS;
-const _: () = assert!(TAG_SHIFT + Tenure::TAG_BITS == 32);
-pub(super) const MAX_VALUE: u32 = (1 << VALUE_BITS) - 1;
-
-/// What a block's word says of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// Not the head of anything: free, or inside somebody's run.
-    Free,
-    /// A run of this block alone.
-    One,
-    /// A run of several blocks of a half span.
-    Part,
-    /// A run of blocks in both halves of a span.
-    Wide,
-    /// A run of one or more whole spans.
-    Whole,
-    /// One block with a count of holders.
-    Shared,
-    /// A run that its lease is regrouping.
-    Moving,
-    /// One block that is being freed by its handle.
-    Claimed,
-}
-
-/// An owner word: `generation (32) | tenure's tag (5) | kind (3) | agent slot or holders (24)`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Word {
-    pub(super) kind: Kind,
-    /// The agent's slot, or the number of holders of a shared block.
-    pub(super) value: u32,
-    /// The agent's [tenure](Tenure::tag) in which the blocks were charged; 0 of shared blocks.
-    pub(super) tag: u32,
-    pub(super) generation: u32,
-}
-
-impl Word {
-    fn pack(self) -> u64 {
-        u64::from(self.generation) << 32
-            | u64::from(self.tag) << TAG_SHIFT
-            | (self.kind as u64) << VALUE_BITS
-            | u64::from(self.value)
-    }
-
-    fn unpack(word: u64) -> Self {
-        let kind = match (word >> VALUE_BITS) & ((1 << KIND_BITS) - 1) {
-            1 => Kind::One,
-            2 => Kind::Part,
-            3 => Kind::Wide,
-            4 => Kind::Whole,
-            5 => Kind::Shared,
-            6 => Kind::Moving,
-            7 => Kind::Claimed,
-            _ => Kind::Free,
-        };
-        Self {
-            kind,
-            value: word as u32 & MAX_VALUE,
-            tag: word as u32 >> TAG_SHIFT,
-            generation: (word >> 32) as u32,
-        }
-    }
-
-    fn of(kind: Kind, owner: Tenure, generation: u32) -> Self {
-        Self { kind, value: owner.slot(), tag: owner.tag(), generation }
-    }
-
-    /// The end of this life.
-    fn freed(self) -> Self {
-        let generation = self.generation.wrapping_add(1);
-        Self { kind: Kind::Free, value: 0, tag: 0, generation }
-    }
-}
-
-/// How a run is held.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Hold {
-    /// Alone, through the head's word.
-    Sole,
-    /// With others, through the word of each block.
-    Shared,
-}
-
-/// What a lease knows of a run: enough to expect its exact word. 16 bytes.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Run {
-    /// `shared (1) | further whole spans (7) | first block of the first span (24)`.
-    place: u32,
-    /// The generation of the head's word; of every block's word in a shared run.
-    generation: u32,
-    /// Blocks of the run, bits of the span; of each of its spans.
-    mask: u64,
-}
-
-/// Spans of a range at most.
-pub(super) const MAX_RANGE: u32 = 128;
-
-const PLACE_BITS: u32 = 24;
-const _: () = assert!(MAX_PERMITS == 1 << PLACE_BITS && MAX_RANGE == 1 << (31 - PLACE_BITS));
-
-impl Run {
-    const SHARED: u32 = 1 << 31;
-
-    fn new(span_first: u32, spans: u32, mask: u64, generation: u32) -> Self {
-        debug_assert!((1..=MAX_RANGE).contains(&spans) && (spans == 1 || mask == FULL));
-        Self { place: (spans - 1) << PLACE_BITS | span_first, generation, mask }
-    }
-
-    /// Blocks in the run.
-    #[inline]
-    pub(super) fn len(&self) -> u32 {
-        self.mask.count_ones() * self.spans()
-    }
-
-    /// Bits of the span, or of each span of a range.
-    #[inline]
-    pub(super) fn mask(&self) -> u64 {
-        self.mask
-    }
-
-    /// Spans that the run lies in: more than one are whole.
-    #[inline]
-    pub(super) fn spans(&self) -> u32 {
-        ((self.place & !Self::SHARED) >> PLACE_BITS) + 1
-    }
-
-    /// First block of the first span.
-    #[inline]
-    pub(super) fn span_first(&self) -> u32 {
-        self.place & (MAX_PERMITS - 1)
-    }
-
-    /// The blocks, lowest first.
-    pub(super) fn blocks(&self) -> impl Iterator<Item = u32> + use<> {
-        let Self { mask, .. } = *self;
-        let first = self.span_first();
-        (0..self.spans()).flat_map(move |i| blocks_of(first + i * SPAN_BLOCKS, mask))
-    }
-
-    /// Number of the first span.
-    #[inline]
-    pub(super) fn span(&self) -> usize {
-        (self.span_first() / SPAN_BLOCKS) as usize
-    }
-
-    #[inline]
-    pub(super) fn hold(&self) -> Hold {
-        if self.place & Self::SHARED == 0 { Hold::Sole } else { Hold::Shared }
-    }
-
-    /// A run of one span in two of which only the masks part: a shared one, where every block has its own
-    /// word, or one that is not there any more, where it does not matter.
-    pub(super) fn divide(self, low: u64) -> [Self; 2] {
-        [Self { mask: self.mask & low, ..self }, Self { mask: self.mask & !low, ..self }]
-    }
-
-    fn head(&self) -> usize {
-        self.mask.trailing_zeros() as usize
-    }
-
-    fn word(&self, owner: Tenure) -> Word {
-        Word::of(kind_of(self.mask), owner, self.generation)
-    }
-}
-
-fn kind_of(mask: u64) -> Kind {
-    match mask.count_ones() {
-        1 => Kind::One,
-        SPAN_BLOCKS => Kind::Whole,
-        _ if mask & HALF_FULL != 0 && mask & !HALF_FULL != 0 => Kind::Wide,
-        _ => Kind::Part,
-    }
-}
-
-/// The pieces of `mask` that can be a run each: all of it, unless it has one block in the lower half and
-/// some in the upper.
-#[inline]
-fn pieces(mask: u64) -> impl Iterator<Item = u64> {
-    let (low, high) = (mask & HALF_FULL, mask & !HALF_FULL);
-    let pieces = if low.is_power_of_two() { [low, high] } else { [mask, 0] };
-    pieces.into_iter().filter(|piece| *piece != 0)
-}
 
 /// The owner words of one span.
 #[derive(Debug)]
@@ -259,7 +79,7 @@ impl Owners {
     }
 
     pub(super) fn load(&self, bit: u32) -> Word {
-        Word::unpack(self.words[bit as usize].load(Ordering::Acquire))
+        Word(self.words[bit as usize].load(Ordering::Acquire))
     }
 
     /// Records that `owner` owns the blocks of `mask`, which the caller has just claimed; for a full mask,
@@ -276,7 +96,7 @@ impl Owners {
         for piece in pieces(mask) {
             // Relaxed: the claim of the bits was Acquire, so this is what the last owner left.
             let head = &self.words[piece.trailing_zeros() as usize];
-            let generation = (head.load(Ordering::Relaxed) >> 32) as u32;
+            let generation = Word(head.load(Ordering::Relaxed)).generation();
             run(self.write(Run::new(span_first, spans, piece, generation), owner));
         }
     }
@@ -292,7 +112,7 @@ impl Owners {
     pub(super) fn transfer(&self, run: &mut Run, from: Tenure, to: Tenure) -> bool {
         let generation = run.generation.wrapping_add(1);
         let word = run.word(from);
-        let moved = self.change(run.head(), word, Word::of(word.kind, to, generation));
+        let moved = self.change(run.head(), word, Word::of(word.kind(), to, generation));
         if moved {
             run.generation = generation;
         }
@@ -314,7 +134,7 @@ impl Owners {
         }
         let high = old.mask & !low;
         for piece in pieces(high).filter(|piece| piece.trailing_zeros() as usize != old.head()) {
-            let generation = self.load(piece.trailing_zeros()).generation;
+            let generation = self.load(piece.trailing_zeros()).generation();
             run(false, self.write(Run::new(old.span_first(), 1, piece, generation), owner));
         }
         // The old head is the lowest block: its word ends the move, so its piece comes last.
@@ -325,7 +145,7 @@ impl Owners {
         for piece in [second, first].into_iter().flatten() {
             let head = self.load(piece.trailing_zeros());
             // Another generation than before: whoever read the old mask may not act on it.
-            let generation = head.generation.wrapping_add(u32::from(head.kind == Kind::Moving));
+            let generation = head.generation().wrapping_add(u32::from(head.kind() == Kind::Moving));
             run(true, self.write(Run::new(old.span_first(), 1, piece, generation), owner));
         }
         true
@@ -342,7 +162,7 @@ impl Owners {
     ) -> Result<[Run; 2], [Run; 2]> {
         let (at, spans) = (old.span_first(), old.spans());
         let first = Run::new(at, keep, FULL, old.generation.wrapping_add(1));
-        let generation = other.load(0).generation;
+        let generation = other.load(0).generation();
         let second = Run::new(at + keep * SPAN_BLOCKS, spans - keep, FULL, generation);
         if !self.begin_move(old, owner) {
             // Generations that are over.
@@ -366,7 +186,7 @@ impl Owners {
             return false;
         }
         for bit in bits_downwards(old.mask) {
-            let generation = self.load(bit).generation;
+            let generation = self.load(bit).generation();
             block(bit, generation);
             self.store(bit as usize, Word::of(Kind::One, owner, generation));
         }
@@ -380,10 +200,10 @@ impl Owners {
             return None;
         }
         // One generation for all, which none of them has had.
-        let newest = bits_downwards(old.mask).map(|bit| self.load(bit).generation).max();
+        let newest = bits_downwards(old.mask).map(|bit| self.load(bit).generation()).max();
         let generation = newest.unwrap_or(old.generation).wrapping_add(1);
         for bit in bits_downwards(old.mask) {
-            let shared = Word { kind: Kind::Shared, value: 2, tag: 0, generation };
+            let shared = Word::shared(2, generation);
             self.store(bit as usize, shared);
         }
         Some(Run { generation, place: old.place | Run::SHARED, ..*old })
@@ -413,8 +233,9 @@ impl Owners {
     /// the word that was there instead when it is not one.
     pub(super) fn claim(&self, bit: u32, slot: u32, generation: u32) -> Result<Word, Word> {
         let word = self.load(bit);
-        let matches = word.kind == Kind::One && word.value == slot && word.generation == generation;
-        let claimed = Word { kind: Kind::Claimed, ..word };
+        let matches =
+            word.kind() == Kind::One && word.value() == slot && word.generation() == generation;
+        let claimed = word.with_kind(Kind::Claimed);
         if !matches {
             Err(word)
         } else if self.change(bit as usize, word, claimed) {
@@ -427,7 +248,7 @@ impl Owners {
     /// Undoes [`claim`](Self::claim).
     pub(super) fn unclaim(&self, bit: u32, claimed: Word) {
         // If it fails, the whole agent was freed meanwhile, and this block with it.
-        self.change(bit as usize, claimed, Word { kind: Kind::One, ..claimed });
+        self.change(bit as usize, claimed, claimed.with_kind(Kind::One));
     }
 
     /// What the head at `bit` speaks for, by the word that was read there.
@@ -435,7 +256,7 @@ impl Owners {
         // Relaxed: written before the word, which was read with Acquire. If the run has been regrouped
         // since, so has the generation, and a CAS from `word` fails.
         let load = |bit: u32| self.extents[bit as usize].load(Ordering::Relaxed);
-        match word.kind {
+        match word.kind() {
             Kind::Free | Kind::Moving => Extent::of(0),
             Kind::One | Kind::Shared | Kind::Claimed => Extent::of(1 << bit),
             Kind::Part => Extent::of(u64::from(load(bit)) << (bit / HALF_BLOCKS * HALF_BLOCKS)),
@@ -454,7 +275,7 @@ impl Owners {
     pub(super) fn is_covered(&self, bit: u32) -> bool {
         (0..=bit).any(|head| {
             let word = self.load(head);
-            let mask = match word.kind {
+            let mask = match word.kind() {
                 Kind::Moving => FULL << head,
                 _ => self.extent(head, word).mask,
             };
@@ -465,7 +286,7 @@ impl Owners {
     /// Spans that belong to the range which begins here; 0 when none does.
     pub(super) fn range(&self) -> u32 {
         let word = self.load(0);
-        if word.kind == Kind::Whole { self.extent(0, word).spans } else { 0 }
+        if word.kind() == Kind::Whole { self.extent(0, word).spans } else { 0 }
     }
 
     /// Ends the life of the head at `bit`, whoever owns it: true for the one who may free its blocks.
@@ -478,7 +299,7 @@ impl Owners {
         let (word, head, mask) = (run.word(owner), run.head(), run.mask);
         // Relaxed: the Release of the word below publishes it.
         let extend = |bit: usize, to: u64| self.extents[bit].store(to as u32, Ordering::Relaxed);
-        match word.kind {
+        match word.kind() {
             Kind::Part => extend(head, mask >> (head as u32 / HALF_BLOCKS * HALF_BLOCKS)),
             Kind::Wide => {
                 let second = (mask & (mask - 1)).trailing_zeros() as usize;
@@ -494,35 +315,35 @@ impl Owners {
 
     fn begin_move(&self, run: &Run, owner: Tenure) -> bool {
         let word = run.word(owner);
-        self.change(run.head(), word, Word { kind: Kind::Moving, ..word })
+        self.change(run.head(), word, word.with_kind(Kind::Moving))
     }
 
     /// Changes the number of holders of a shared block, 0 freeing it, and returns the number before.
     fn change_holders(&self, bit: u32, generation: u32, to: impl Fn(u32) -> u32) -> Option<u32> {
         loop {
             let word = self.load(bit);
-            if word.kind != Kind::Shared || word.generation != generation {
+            if word.kind() != Kind::Shared || word.generation() != generation {
                 return None;
             }
-            let holders = to(word.value);
-            let next = if holders == 0 { word.freed() } else { Word { value: holders, ..word } };
+            let holders = to(word.value());
+            let next = if holders == 0 { word.freed() } else { Word::shared(holders, generation) };
             if self.change(bit as usize, word, next) {
-                return Some(word.value);
+                return Some(word.value());
             }
         }
     }
 
     /// Publishes a word that only the caller may write: nobody else owns the block.
+    #[inline]
     fn store(&self, bit: usize, word: Word) {
-        self.words[bit].store(word.pack(), Ordering::Release);
+        self.words[bit].store(word.0, Ordering::Release);
     }
 
+    #[inline]
     fn change(&self, bit: usize, from: Word, to: Word) -> bool {
         // Acquire: what the owner wrote is seen by whoever ends his life. Release: the next owner sees
         // the generation, and a gatherer of masks the one that belongs to the word.
-        self.words[bit]
-            .compare_exchange(from.pack(), to.pack(), Ordering::AcqRel, Ordering::Relaxed)
-            .is_ok()
+        self.words[bit].compare_exchange(from.0, to.0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 }
 
@@ -550,24 +371,6 @@ mod tests {
     }
 
     #[test]
-    fn words_round_trip() {
-        for kind in [
-            Kind::Free,
-            Kind::One,
-            Kind::Part,
-            Kind::Wide,
-            Kind::Whole,
-            Kind::Shared,
-            Kind::Moving,
-            Kind::Claimed,
-        ] {
-            let word = Word { kind, value: MAX_VALUE, tag: 31, generation: u32::MAX };
-            assert_eq!(Word::unpack(word.pack()), word);
-        }
-        assert_eq!(Word::unpack(0).kind, Kind::Free);
-    }
-
-    #[test]
     fn a_set_of_blocks_is_one_run_if_its_extent_has_a_place() {
         for (mask, kinds) in [
             (0b100, &[Kind::One][..]),
@@ -584,7 +387,7 @@ mod tests {
                 .iter()
                 .map(|run| (run.head() as u32, owners.load(run.head() as u32)))
                 .collect();
-            assert_eq!(heads.iter().map(|(_, word)| word.kind).collect::<Vec<_>>(), kinds);
+            assert_eq!(heads.iter().map(|(_, word)| word.kind()).collect::<Vec<_>>(), kinds);
             let extents = heads.iter().map(|(bit, word)| owners.extent(*bit, *word).mask);
             assert_eq!(extents.collect::<Vec<_>>(), runs.iter().map(Run::mask).collect::<Vec<_>>());
             assert_eq!(runs.iter().fold(0, |all, run| all | run.mask()), mask, "{mask:#x}");
@@ -633,7 +436,7 @@ mod tests {
         assert_eq!((low, high), ((1 << 40) - 1, !((1 << 40) - 1)));
         assert!(!owners.release(&whole, owner(3)));
         assert!(runs.iter().all(|run| owners.release(run, owner(3))));
-        assert!((0..64).all(|bit| owners.load(bit).kind == Kind::Free));
+        assert!((0..64).all(|bit| owners.load(bit).kind() == Kind::Free));
     }
 
     #[test]
