@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use latchless::{
     AgentId, AllocateError, BlockHandle, BlockPool, Directory, FreeError, LayerId, ModelSpec,
-    NoSuchAgent, PoolConfig, PoolConfigError, PoolUsage, ReconfigureError, SplitError,
+    PoolConfig, PoolConfigError, PoolUsage, ReconfigureError, SplitError, TransferError,
 };
 
 const LAYER: LayerId = LayerId(0);
@@ -19,7 +19,7 @@ fn pool(blocks: u32) -> Arc<BlockPool> {
 }
 
 fn usage(total: u32, used: u32) -> PoolUsage {
-    PoolUsage { total, free: total - used, used }
+    PoolUsage { total, free: total - used, used, reserved: 0 }
 }
 
 #[test]
@@ -319,7 +319,7 @@ fn transfer_moves_blocks_and_their_charge() {
     assert_eq!((pool.used_by(agent), pool.used_by(other)), (0, 150));
     assert_eq!(pool.free_agent(agent), 0, "they are not its own any more");
     pool.close_account(agent);
-    assert_eq!(lease.transfer(agent), Err(NoSuchAgent));
+    assert_eq!(lease.transfer(agent), Err(TransferError::UnknownAgent));
     assert_eq!((lease.agent(), lease.len(), pool.used_by(other)), (other, 150, 150));
     drop(lease);
     assert_eq!((pool.usage(), pool.used_by(other)), (usage(200, 0), 0));

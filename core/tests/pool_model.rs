@@ -1,12 +1,13 @@
 //! Random sequences of operations against a sequential model of the pool: conservation, round trips,
-//! isolation of agents, exact refusals. Case 13 of the behaviour.
+//! isolation of agents, quotas and reserves, exact refusals. Case 13 of the behaviour.
 #![cfg(not(latchless_loom))]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 
 use latchless::{
-    AgentHandle, AllocateError, BlockId, BlockLease, BlockPool, LayerId, ModelSpec, PoolConfig,
+    AgentHandle, AgentLimits, AllocateError, BlockId, BlockLease, BlockPool, LayerId, ModelSpec,
+    PoolConfig, ReserveError, TransferError,
 };
 use proptest::prelude::*;
 
@@ -26,6 +27,8 @@ enum Step {
     FreeAgent { agent: usize },
     Rejoin { agent: usize },
     ForceClear,
+    SetQuota { agent: usize, quota: Option<u32> },
+    SetReserve { agent: usize, blocks: u32 },
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -41,6 +44,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (0..AGENTS).prop_map(|agent| Step::FreeAgent { agent }),
         1 => (0..AGENTS).prop_map(|agent| Step::Rejoin { agent }),
         1 => Just(Step::ForceClear),
+        1 => (0..AGENTS, prop::option::of(0..250_u32))
+            .prop_map(|(agent, quota)| Step::SetQuota { agent, quota }),
+        3 => (0..AGENTS, prop_oneof![Just(0), 1..200_u32])
+            .prop_map(|(agent, blocks)| Step::SetReserve { agent, blocks }),
     ];
     prop::collection::vec(step, 1..100)
 }
@@ -52,17 +59,21 @@ type Shared = (BlockId, u32);
 #[derive(Debug)]
 struct Held {
     agent: AgentHandle,
+    /// The agent's number: whoever has it when blocks are freed has them in its reserve first.
+    number: usize,
     tenure: u32,
     sole: BTreeSet<BlockId>,
     shared: BTreeSet<Shared>,
 }
 
+const NO_LIMITS: AgentLimits = AgentLimits { quota: None, reserve: 0, reserve_free: 0 };
+
 /// A pool without threads: sets and counts.
-#[derive(Default)]
 struct Model {
     tenures: BTreeMap<usize, u32>,
     holders: BTreeMap<Shared, u32>,
     sharings: u32,
+    limits: [AgentLimits; AGENTS],
 }
 
 struct World<'pool> {
@@ -73,28 +84,74 @@ struct World<'pool> {
 }
 
 impl Model {
-    /// One holder of shared blocks ends.
-    fn release(&mut self, shared: BTreeSet<Shared>) {
-        for block in shared {
+    fn new() -> Self {
+        let (tenures, holders) = (BTreeMap::new(), BTreeMap::new());
+        Self { tenures, holders, sharings: 0, limits: [NO_LIMITS; AGENTS] }
+    }
+
+    /// A lease ends.
+    fn release(&mut self, held: Held) {
+        let mut freed = held.sole.len() as u32;
+        for block in held.shared {
             if let Some(holders) = self.holders.get_mut(&block) {
                 *holders -= 1;
                 if *holders == 0 {
                     self.holders.remove(&block);
+                    freed += 1;
                 }
             }
         }
+        self.refund(held.number, freed);
+    }
+
+    /// Freed blocks fill the reserve up first.
+    fn refund(&mut self, agent: usize, blocks: u32) {
+        let AgentLimits { reserve, reserve_free, .. } = &mut self.limits[agent];
+        *reserve_free = (*reserve_free + blocks).min(*reserve);
+    }
+
+    fn reserved(&self) -> u32 {
+        self.limits.iter().map(|limits| limits.reserve_free).sum()
     }
 }
 
 impl<'pool> World<'pool> {
     fn new(pool: &'pool BlockPool) -> Self {
         let agents = (0..AGENTS).map(|_| pool.open_account().unwrap()).collect();
-        Self { pool, agents, leases: Vec::new(), model: Model::default() }
+        Self { pool, agents, leases: Vec::new(), model: Model::new() }
     }
 
     fn tenure(&self, agent: AgentHandle) -> Option<u32> {
         let i = self.agents.iter().position(|other| *other == agent)?;
         Some(self.model.tenures.get(&i).copied().unwrap_or(0))
+    }
+
+    /// Blocks that are free and reserved for nobody.
+    fn available(&self) -> u32 {
+        BLOCKS - self.out() - self.model.reserved()
+    }
+
+    /// The quota of an agent and what it has, when it may not have `blocks` more.
+    fn over_quota(&self, agent: usize, blocks: u32) -> Option<(u32, u32)> {
+        let (used, quota) = (self.used_by(self.agents[agent]), self.model.limits[agent].quota?);
+        (blocks > quota.saturating_sub(used)).then_some((used, quota))
+    }
+
+    /// What a lease may not be passed on for; else the blocks that have to make up for it in the giver's
+    /// reserve.
+    fn passes_on(&self, lease: usize, to: usize) -> Result<u32, TransferError> {
+        let (lease, held) = &self.leases[lease];
+        let requested = lease.len();
+        if let Some((used, quota)) = self.over_quota(to, requested) {
+            return Err(TransferError::QuotaExceeded { requested, used, quota });
+        }
+        let limits = self.model.limits[held.number];
+        let needed = (held.sole.len() as u32).min(limits.reserve - limits.reserve_free);
+        let available = self.available();
+        if needed > available {
+            return Err(TransferError::ReserveUncovered { needed, available });
+        }
+        Ok(needed)
     }
 
     fn used_by(&self, agent: AgentHandle) -> u32 {
@@ -118,24 +175,24 @@ impl<'pool> World<'pool> {
     fn end_tenure(&mut self, i: usize) {
         let agent = self.agents[i];
         for (_, held) in self.leases.iter_mut().filter(|(_, held)| held.agent == agent) {
-            held.sole.clear();
+            self.model.refund(i, mem::take(&mut held.sole).len() as u32);
         }
         *self.model.tenures.entry(i).or_default() += 1;
     }
 
     fn step(&mut self, step: &Step) {
         match *step {
-            Step::Allocate { agent, blocks } => self.allocate(self.agents[agent], blocks),
+            Step::Allocate { agent, blocks } => self.allocate(agent, blocks),
             Step::Drop { lease } => {
                 let Some(i) = self.pick(lease) else { return };
                 let (lease, held) = self.leases.swap_remove(i);
                 drop(lease);
-                self.model.release(held.shared);
+                self.model.release(held);
             }
             Step::SplitOff { lease, percent } => self.split_off(lease, percent),
             Step::Merge { into, from } => self.merge(into, from),
-            Step::Transfer { lease, to } => self.transfer(lease, self.agents[to]),
-            Step::Share { lease, with } => self.share(lease, self.agents[with]),
+            Step::Transfer { lease, to } => self.transfer(lease, to),
+            Step::Share { lease, with } => self.share(lease, with),
             Step::FreeByHandles { lease } => {
                 let Some(i) = self.pick(lease) else { return };
                 let (lease, held) = self.leases.swap_remove(i);
@@ -144,7 +201,7 @@ impl<'pool> World<'pool> {
                 let blocks: BTreeSet<_> = handles.iter().map(|handle| handle.block()).collect();
                 assert_eq!(blocks, held.sole);
                 assert_eq!(self.pool.free(agent, &handles), Ok(handles.len() as u32));
-                self.model.release(held.shared);
+                self.model.release(held);
             }
             Step::FreeAgent { agent } => {
                 let had = self.used_by(self.agents[agent]);
@@ -155,6 +212,7 @@ impl<'pool> World<'pool> {
                 let had = self.used_by(self.agents[agent]);
                 assert_eq!(self.pool.close_account(self.agents[agent]), Some(had));
                 self.end_tenure(agent);
+                self.model.limits[agent] = NO_LIMITS;
                 self.agents[agent] = self.pool.open_account().unwrap();
             }
             Step::ForceClear => {
@@ -165,29 +223,57 @@ impl<'pool> World<'pool> {
                 (0..AGENTS).for_each(|i| self.end_tenure(i));
                 self.model.holders.clear();
             }
+            Step::SetQuota { agent, quota } => {
+                assert_eq!(self.pool.set_quota(self.agents[agent], quota), Ok(()));
+                self.model.limits[agent].quota = quota;
+            }
+            Step::SetReserve { agent, blocks } => self.set_reserve(agent, blocks),
         }
     }
 
-    fn allocate(&mut self, agent: AgentHandle, blocks: u32) {
-        let free = BLOCKS - self.out();
+    fn set_reserve(&mut self, agent: usize, blocks: u32) {
+        let available = self.available();
+        let AgentLimits { reserve, reserve_free, .. } = &mut self.model.limits[agent];
+        let missing = blocks.saturating_sub(*reserve);
+        let set = self.pool.set_reserve(self.agents[agent], blocks);
+        if missing > available {
+            let short = ReserveError::Exhausted { requested: blocks, missing, available };
+            assert_eq!(set, Err(short));
+        } else {
+            assert_eq!(set, Ok(()));
+            *reserve = blocks;
+            *reserve_free = (*reserve_free + missing).min(blocks);
+        }
+    }
+
+    fn allocate(&mut self, number: usize, blocks: u32) {
+        let agent = self.agents[number];
+        let over_quota = self.over_quota(number, blocks);
+        let from_reserve = self.model.limits[number].reserve_free.min(blocks);
+        let free = self.available() + from_reserve;
         match self.pool.allocate(agent, LAYER, blocks) {
             Ok(lease) => {
-                assert!(blocks <= free);
+                assert!(blocks <= free && over_quota.is_none());
+                self.model.limits[number].reserve_free -= from_reserve;
                 let sole: BTreeSet<_> = lease.blocks().collect();
                 assert_eq!(sole.len() as u32, blocks, "a block twice in one lease");
                 let tenure = self.tenure(agent).unwrap();
-                let held = Held { agent, tenure, sole, shared: BTreeSet::new() };
+                let held = Held { agent, number, tenure, sole, shared: BTreeSet::new() };
                 self.leases.push((lease, held));
             }
             Err(error) => {
-                let allocated = BLOCKS - free;
-                let exact = AllocateError::Exhausted {
-                    requested: blocks,
-                    available: free,
-                    total: BLOCKS,
-                    allocated,
+                let exact = match over_quota {
+                    Some((used, quota)) => {
+                        AllocateError::QuotaExceeded { requested: blocks, used, quota }
+                    }
+                    None => AllocateError::Exhausted {
+                        requested: blocks,
+                        available: free,
+                        total: BLOCKS,
+                        allocated: BLOCKS - free,
+                    },
                 };
-                assert!(blocks > free);
+                assert!(over_quota.is_some() || blocks > free);
                 assert_eq!(error, exact);
             }
         }
@@ -238,22 +324,41 @@ impl<'pool> World<'pool> {
         held.shared.append(&mut other.shared);
     }
 
-    fn transfer(&mut self, lease: usize, to: AgentHandle) {
+    fn transfer(&mut self, lease: usize, number: usize) {
         let Some(i) = self.pick(lease) else { return };
+        let to = self.agents[number];
         let tenure = self.tenure(to).unwrap();
+        let covered = self.passes_on(i, number);
         let (lease, held) = &mut self.leases[i];
-        lease.transfer(to).unwrap();
-        if held.agent != to {
-            (held.agent, held.tenure) = (to, tenure);
+        let transferred = lease.transfer(to);
+        if held.agent == to {
+            assert_eq!(transferred, Ok(()));
+            return;
+        }
+        assert_eq!(transferred, covered.map(|_| ()));
+        if let Ok(covered) = covered {
+            self.model.refund(held.number, covered);
+            (held.agent, held.number, held.tenure) = (to, number, tenure);
             assert_eq!(lease.len() as usize, held.sole.len() + held.shared.len());
         }
     }
 
-    fn share(&mut self, lease: usize, with: AgentHandle) {
+    fn share(&mut self, lease: usize, number: usize) {
         let Some(i) = self.pick(lease) else { return };
+        let with = self.agents[number];
         let tenure = self.tenure(with).unwrap();
+        let covered = self.passes_on(i, number);
         let (lease, held) = &mut self.leases[i];
-        let copy = lease.share(with).unwrap();
+        let copy = match (lease.share(with), covered) {
+            (Ok(copy), Ok(covered)) => {
+                self.model.refund(held.number, covered);
+                copy
+            }
+            (shared, covered) => {
+                assert_eq!(shared.err(), covered.err());
+                return;
+            }
+        };
         // Blocks of a sharing that a force-clear ended are not shared on.
         let mut shared: BTreeSet<_> = held
             .shared
@@ -272,7 +377,7 @@ impl<'pool> World<'pool> {
             shared.insert(block);
         }
         assert_eq!(copy.len() as usize, shared.len());
-        let held = Held { agent: with, tenure, sole: BTreeSet::new(), shared };
+        let held = Held { agent: with, number, tenure, sole: BTreeSet::new(), shared };
         self.leases.push((copy, held));
     }
 
@@ -280,10 +385,16 @@ impl<'pool> World<'pool> {
         let census = self.pool.census();
         assert_eq!(census.in_flight, []);
         assert_eq!(census.free, BLOCKS - self.out());
-        assert_eq!(self.pool.usage().free, census.free);
+        let usage = self.pool.usage();
+        assert_eq!((usage.free, usage.reserved), (census.free, self.model.reserved()));
         assert_eq!(census.shared as usize, self.model.holders.len());
-        for agent in &self.agents {
+        for (agent, limits) in self.agents.iter().zip(self.model.limits) {
             assert_eq!(self.pool.used_by(*agent), self.used_by(*agent), "{agent:?}");
+            assert_eq!(self.pool.limits(*agent), Some(limits), "{agent:?}");
+            // What is missing comes back: the agent has it, and nobody else.
+            let own = self.leases.iter().filter(|(_, held)| held.agent == *agent);
+            let sole = own.map(|(_, held)| held.sole.len() as u32).sum::<u32>();
+            assert!(limits.reserve - limits.reserve_free <= sole, "{agent:?} waits in vain");
         }
         let mut seen = BTreeSet::new();
         let sole = self.leases.iter().flat_map(|(_, held)| &held.sole);

@@ -258,7 +258,7 @@ mod tests {
         now.actions[0] = 300;
         now.refused = 4;
         now.record_pair(Duration::from_micros(1));
-        let usage = PoolUsage { total: 10, free: 4, used: 6 };
+        let usage = PoolUsage { total: 10, free: 4, used: 6, reserved: 0 };
         let second = Duration::from_secs(1);
         let status = Status::between(second, second * 2, &last, &now, usage);
         assert_eq!((status.per_second as u64, status.refused_per_second as u64), (100, 2));

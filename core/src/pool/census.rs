@@ -11,10 +11,13 @@ use crate::id::BlockId;
 pub struct PoolUsage {
     /// Blocks of the pool.
     pub total: u32,
-    /// Blocks that could be allocated.
+    /// Blocks that could be allocated, by somebody.
     pub free: u32,
     /// Blocks that could not.
     pub used: u32,
+    /// Of the free ones, those in the [reserve](BlockPool::set_reserve) of some agent, which nobody else
+    /// can have.
+    pub reserved: u32,
 }
 
 /// Every block of a pool, counted once. `free + owned + shared + in flight = total`, always.
@@ -43,10 +46,12 @@ impl Census {
 
 impl BlockPool {
     /// How many blocks are free now: a sum over words that are read one after another, so exact when
-    /// nobody allocates or frees meanwhile.
+    /// nobody allocates or frees meanwhile. Costs a walk over all accounts once an agent has had a reserve.
     pub fn usage(&self) -> PoolUsage {
-        let (total, free) = (self.permits.total(), self.permits.available());
-        PoolUsage { total, free, used: total - free }
+        let (total, available) = (self.permits.total(), self.permits.available());
+        let reserved = self.accounts.reserved().map(|(_, free)| free).sum::<u32>().min(total);
+        let free = (available + reserved).min(total);
+        PoolUsage { total, free, used: total - free, reserved }
     }
 
     /// Counts every block by its bit and its owner, while the pool is in use. Each span is read on its

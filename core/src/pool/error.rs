@@ -16,12 +16,26 @@ pub enum AllocateError {
     Exhausted {
         /// Blocks asked for.
         requested: u32,
-        /// Blocks that were free.
+        /// Blocks that were free to this agent: those of the pool and those of its own
+        /// [reserve](crate::BlockPool::set_reserve).
         available: u32,
         /// Blocks of the pool.
         total: u32,
-        /// Blocks that were not free.
+        /// Blocks that were not free to this agent: in use, or reserved for another one.
         allocated: u32,
+    },
+    /// The agent would have had more blocks than it may, at one instant during the call.
+    #[error(
+        "{requested} blocks asked for, the agent has {used} and may have {quota}; free some of its \
+         blocks, ask for fewer or raise its quota"
+    )]
+    QuotaExceeded {
+        /// Blocks asked for.
+        requested: u32,
+        /// Blocks that the agent had; a shared one counts for each time that it holds it.
+        used: u32,
+        /// Blocks that it may have.
+        quota: u32,
     },
     /// A request for nothing.
     #[error("0 blocks asked for; ask for at least one")]
@@ -103,7 +117,63 @@ pub struct SplitError {
 )]
 pub struct MergeError<L>(pub L);
 
-/// The agent that should have taken part in a lease is not there.
+/// A lease was not transferred or shared; it is as it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("the other agent is not registered any more; the lease is as it was")]
+#[non_exhaustive]
+pub enum TransferError {
+    /// The agent that should have got the blocks has left, or is of another pool.
+    #[error("the other agent is not registered any more; the lease is as it was")]
+    UnknownAgent,
+    /// The agent that should have got the blocks would have had more than it may.
+    #[error(
+        "{requested} blocks for an agent that has {used} and may have {quota}; the lease is as it was: \
+         split it, or raise that agent's quota"
+    )]
+    QuotaExceeded {
+        /// Blocks of the lease.
+        requested: u32,
+        /// Blocks that the agent had.
+        used: u32,
+        /// Blocks that it may have.
+        quota: u32,
+    },
+    /// Blocks that came out of the giver's reserve would have left it, and too few were free to take
+    /// their place there.
+    #[error(
+        "{needed} blocks of the giver's reserve would have to be replaced, {available} are free; the \
+         lease is as it was: free some blocks, or lower the giver's reserve"
+    )]
+    ReserveUncovered {
+        /// Blocks that the reserve would have been short of.
+        needed: u32,
+        /// Blocks that were free in the pool.
+        available: u32,
+    },
+}
+
+/// An agent's reserve was not set; it is as it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ReserveError {
+    /// Fewer blocks were free than the reserve would have to grow by, at one instant during the call.
+    #[error(
+        "a reserve of {requested} blocks needs {missing} more and {available} are free; reserve less, \
+         or try again when blocks have been freed"
+    )]
+    Exhausted {
+        /// The reserve asked for.
+        requested: u32,
+        /// Blocks that it would have to grow by.
+        missing: u32,
+        /// Blocks that were free in the pool, and in nobody's reserve.
+        available: u32,
+    },
+    /// The agent has left, or is of another pool.
+    #[error("the agent of this handle is not registered any more; register it again")]
+    UnknownAgent,
+}
+
+/// The agent of a handle has left, or is of another pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the agent of this handle is not registered any more; register it again")]
 pub struct NoSuchAgent;

@@ -73,16 +73,18 @@ impl BlockPool {
                 }
             }
         }
-        let mut freed = 0;
+        let (mut freed, mut limited) = (0, false);
         for (handle, word) in handles.iter().zip(claimed) {
             // Lost only to somebody who frees the whole agent, and counts the block there.
             if self.blocks.spans[handle.span()].owners.revoke(handle.bit(), word) {
                 self.blocks.free(handle.span(), 1 << handle.bit());
-                self.accounts.uncharge_tag(agent.slot(), word.tag(), 1);
+                limited |= self.accounts.uncharge_tag(agent.slot(), word.tag(), 1);
                 freed += 1;
             }
         }
-        if freed > 0 {
+        if limited {
+            self.refund(agent.slot(), freed, thread_index());
+        } else if freed > 0 {
             self.permits.release(freed, thread_index());
         }
         Ok(freed)
@@ -97,7 +99,7 @@ impl BlockPool {
                 && owners.revoke(handle.bit(), word)
             {
                 self.blocks.free(handle.span(), 1 << handle.bit());
-                self.permits.release(1, thread_index());
+                self.refund(slot, 1, thread_index());
             }
         }
     }

@@ -9,11 +9,12 @@ use smallvec::SmallVec;
 
 use super::BlockPool;
 use super::accounts::{AgentHandle, Tenure};
-use super::error::{MergeError, NoSuchAgent, SplitError};
+use super::error::{MergeError, SplitError, TransferError};
 use super::handle::BlockHandle;
 use super::owners::{Hold, Run};
 use super::span::{SPAN_BLOCKS, blocks_of};
 use crate::id::{BlockId, LayerId};
+use crate::sync::thread_index;
 
 /// Runs that a lease holds without a heap allocation: a request that is put together from more pieces
 /// takes one.
@@ -231,15 +232,17 @@ impl<P: Deref<Target = BlockPool>> Lease<P> {
     /// Makes `to` the owner.
     ///
     /// # Errors
-    /// [`NoSuchAgent`] with the lease unchanged when `to` is not registered any more.
-    pub fn transfer(&mut self, to: AgentHandle) -> Result<(), NoSuchAgent> {
+    /// [`TransferError`] with the lease unchanged when `to` is not registered any more, when its quota has
+    /// no room for the blocks, or when they are missing in the [reserve](BlockPool::set_reserve) of the
+    /// old owner and too few are free to make up for them.
+    pub fn transfer(&mut self, to: AgentHandle) -> Result<(), TransferError> {
         let (pool, raw) = (&self.pool, &mut self.raw);
         if raw.agent == to {
             return Ok(());
         }
         // The charge comes first: it is the instant, and nothing is written yet when it is refused.
-        let (from, asked) = (raw.tenure, raw.len);
-        let tenure = pool.charge_now(to, asked).ok_or(NoSuchAgent)?;
+        let (giver, from, asked) = (raw.agent, raw.tenure, raw.len);
+        let (tenure, covered) = pool.charge_receiver(raw, to)?;
         // What is inert is no more the new owner's than the old one's.
         raw.runs.retain(|run| {
             run.hold() == Hold::Shared
@@ -250,6 +253,9 @@ impl<P: Deref<Target = BlockPool>> Lease<P> {
         raw.tenure = tenure;
         pool.accounts.uncharge(from, raw.len);
         pool.accounts.uncharge(tenure, asked - raw.len);
+        if covered > 0 {
+            pool.refund(giver.slot(), covered, thread_index());
+        }
         if pool.accounts.is_over(tenure) {
             // `to` was freed as a whole before all was passed on: the rest goes the same way.
             pool.release_runs(tenure, &raw.runs);
@@ -263,12 +269,14 @@ impl<P: Deref<Target = BlockPool>> Lease<P> {
     /// Shared blocks are freed through their leases only: [`BlockPool::free_agent`] leaves them to those.
     ///
     /// # Errors
-    /// [`NoSuchAgent`] with the lease unchanged when `with` is not registered any more.
-    pub fn share(&mut self, with: AgentHandle) -> Result<Self, NoSuchAgent>
+    /// [`TransferError`] with the lease unchanged when `with` is not registered any more, when its quota
+    /// has no room for the blocks, or when they are missing in the [reserve](BlockPool::set_reserve) of
+    /// this lease's agent and too few are free to make up for them.
+    pub fn share(&mut self, with: AgentHandle) -> Result<Self, TransferError>
     where
         P: Clone,
     {
-        let tenure = self.pool.charge_now(with, self.raw.len).ok_or(NoSuchAgent)?;
+        let (tenure, covered) = self.pool.charge_receiver(&self.raw, with)?;
         self.cut_ranges();
         let mut theirs = RawLease { agent: with, tenure, ..self.raw.empty_like() };
         for run in &mut self.raw.runs {
@@ -287,6 +295,9 @@ impl<P: Deref<Target = BlockPool>> Lease<P> {
         let inert = self.raw.len - theirs.len;
         if inert > 0 {
             self.pool.accounts.uncharge(tenure, inert);
+        }
+        if covered > 0 {
+            self.pool.refund(self.raw.agent.slot(), covered, thread_index());
         }
         Ok(Self { pool: self.pool.clone(), raw: theirs })
     }

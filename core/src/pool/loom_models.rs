@@ -14,7 +14,7 @@ fn pool(blocks: u32) -> Arc<BlockPool> {
 }
 
 /// Everything is free and nobody owns anything: what each model ends with.
-fn assert_whole(pool: &BlockPool) {
+pub(super) fn assert_whole(pool: &BlockPool) {
     let census = pool.census();
     assert_eq!((census.free, census.in_flight.len()), (census.total, 0), "{census:?}");
     assert_eq!(pool.usage().free, census.total);
@@ -212,13 +212,13 @@ fn loom_reconfigure_and_allocate() {
 }
 
 /// A lease that a model can send to another thread: it keeps a clone of loom's `Arc`.
-fn lease_of(pool: &Arc<BlockPool>, agent: AgentHandle, blocks: u32) -> Lease<LoomPool> {
+pub(super) fn lease_of(pool: &Arc<BlockPool>, agent: AgentHandle, blocks: u32) -> Lease<LoomPool> {
     let raw = pool.take_of_layer(agent, LayerId(0), blocks).unwrap();
     Lease::new(LoomPool(Arc::clone(pool)), raw)
 }
 
 #[derive(Clone)]
-struct LoomPool(Arc<BlockPool>);
+pub(super) struct LoomPool(pub(super) Arc<BlockPool>);
 
 impl std::ops::Deref for LoomPool {
     type Target = BlockPool;

@@ -4,7 +4,7 @@
 //!
 //! - [`permits`] decide **how many**: an exact striped semaphore;
 //! - [`span`]s decide **which**: bits, claimed by CAS, found by [`placement`] with the [`free_list`];
-//! - [`owners`] decide **whose**: one word per block, charged to [`accounts`];
+//! - [`owners`] decide **whose**: one word per block, charged to [`accounts`], within their [`limits`];
 //! - [`lease`]s give back, and [`handle`]s name blocks where a lease cannot be held.
 //!
 //! # Order of steps
@@ -20,6 +20,7 @@ mod error;
 mod free_list;
 mod handle;
 mod lease;
+mod limits;
 #[cfg(all(test, latchless_loom))]
 mod loom_models;
 mod owners;
@@ -34,14 +35,17 @@ pub use self::accounts::AgentHandle;
 pub use self::census::{Census, PoolUsage};
 pub use self::config::{PoolConfig, PoolConfigError};
 pub use self::error::{
-    AllocateError, FreeError, MergeError, NoSuchAgent, ReconfigureError, SplitError, TooManyAgents,
+    AllocateError, FreeError, MergeError, NoSuchAgent, ReconfigureError, ReserveError, SplitError,
+    TooManyAgents, TransferError,
 };
 pub use self::handle::BlockHandle;
 pub use self::lease::{BlockLease, Lease, OwnedLease};
+pub use self::limits::AgentLimits;
 pub use self::sweep::Cleared;
 
-use self::accounts::{Accounts, NotCharged, Tenure};
+use self::accounts::{Accounts, NotCharged, Standing, Tenure};
 use self::lease::{RawLease, Runs};
+use self::limits::not_allocated;
 use self::owners::{Hold, Run};
 use self::permits::{Permits, Refused};
 use self::placement::{Blocks, Claim};
@@ -173,28 +177,55 @@ impl BlockPool {
         self.live.load()
     }
 
-    /// Sequences of `tokens` tokens that would fit into what is free now.
+    /// Sequences of `tokens` tokens that would fit into what is free now and reserved for nobody.
     pub fn max_batch_size(&self, tokens: u32) -> u64 {
-        self.model().spec.max_batch_size(self.usage().free, tokens)
+        let usage = self.usage();
+        self.model().spec.max_batch_size(usage.free - usage.reserved, tokens)
     }
 
     /// Replaces the geometry, when no block is out. An allocation that races with it is refused for the
-    /// moment that it takes, or comes first and refuses it.
+    /// moment that it takes, also one from a reserve, or comes first and refuses it.
     ///
     /// # Errors
     /// [`ReconfigureError`] with the number of blocks that are out; nothing is changed then.
     pub fn reconfigure(&self, spec: &ModelSpec) -> Result<(), ReconfigureError> {
-        let total = self.permits.total();
-        // Whoever holds every permit is alone with the pool, for as long as nobody else has to wait.
-        self.permits
-            .acquire(total, thread_index())
-            .map_err(|Refused { available }| ReconfigureError { outstanding: total - available })?;
+        let home = thread_index();
+        let (outside, reserves) = self.acquire_all(home)?;
         // Relaxed: published by the release of the permits, and read only with a permit in hand where it
         // matters.
         self.layers.store(spec.layers().into(), Ordering::Relaxed);
         self.live.publish(spec);
-        self.permits.release_all();
+        if reserves.is_empty() {
+            self.permits.release_all();
+        } else {
+            self.refund_all(&reserves, home);
+            self.permits.release(outside, home);
+        }
         Ok(())
+    }
+
+    /// Takes every permit, the pool's and then those in reserve: whoever has them is alone with the pool,
+    /// for as long as nobody else has to wait. The reserves are touched only when nothing else is out.
+    fn acquire_all(&self, home: usize) -> Result<(u32, Vec<(u32, u32)>), ReconfigureError> {
+        let reserved = || self.accounts.reserved().map(|(_, free)| free).sum::<u32>();
+        loop {
+            let in_reserve = reserved();
+            let outside = self.permits.total().saturating_sub(in_reserve);
+            match self.permits.acquire(outside, home) {
+                Ok(()) => match self.empty_reserves(outside, home) {
+                    Ok(reserves) => return Ok((outside, reserves)),
+                    Err(outstanding) => {
+                        self.permits.release(outside, home);
+                        return Err(ReconfigureError { outstanding });
+                    }
+                },
+                // If the reserves have changed, what is missing may be there.
+                Err(Refused { available }) if reserved() == in_reserve => {
+                    return Err(ReconfigureError { outstanding: outside - available });
+                }
+                Err(_) => {}
+            }
+        }
     }
 
     fn take_of_layer(
@@ -243,12 +274,17 @@ impl BlockPool {
         }
         let home = thread_index();
         loop {
-            let tenure = self.accounts.tenure(agent).ok_or(AllocateError::UnknownAgent)?;
-            self.permits
-                .acquire(blocks, home)
-                .map_err(|refused| self.exhausted(blocks, refused))?;
+            let Standing { tenure, limited } =
+                self.accounts.standing(agent).ok_or(AllocateError::UnknownAgent)?;
+            if limited {
+                self.acquire_limited(agent, blocks, home)?;
+            } else {
+                self.permits
+                    .acquire(blocks, home)
+                    .map_err(|refused| self.exhausted(blocks, refused))?;
+            }
             if let Err(error) = check() {
-                self.permits.release(blocks, home);
+                self.refund(agent.slot(), blocks, home);
                 return Err(error);
             }
             let mut runs = Runs::new();
@@ -261,12 +297,14 @@ impl BlockPool {
                 Ok(()) => {
                     return Ok(RawLease { agent, layer, tenure, runs, len: blocks });
                 }
-                // The agent was freed or has left since we read its tenure: not with these blocks. The
-                // next attempt can be refused for want of them, while the other thread frees them.
+                // The agent was freed or has left since we read its tenure, or another thread took what
+                // was left of its quota: not with these blocks.
                 Err(refused) => {
                     self.release_runs(tenure, &runs);
-                    if refused == NotCharged::NoSuchAgent {
-                        return Err(AllocateError::UnknownAgent);
+                    // After a new tenure the next attempt can be refused for want of these blocks, while
+                    // the other thread frees them.
+                    if refused != NotCharged::TenureOver {
+                        return Err(not_allocated(refused, blocks));
                     }
                 }
             }
@@ -280,11 +318,13 @@ impl BlockPool {
     }
 
     /// Charges blocks to whatever tenure an agent is in.
-    fn charge_now(&self, agent: AgentHandle, blocks: u32) -> Option<Tenure> {
+    fn charge_now(&self, agent: AgentHandle, blocks: u32) -> Result<Tenure, NotCharged> {
         loop {
-            let tenure = self.accounts.tenure(agent)?;
-            if self.accounts.charge(agent, tenure, blocks).is_ok() {
-                return Some(tenure);
+            let standing = self.accounts.standing(agent).ok_or(NotCharged::NoSuchAgent)?;
+            match self.accounts.charge(agent, standing.tenure, blocks) {
+                Ok(()) => return Ok(standing.tenure),
+                Err(NotCharged::TenureOver) => {}
+                Err(refused) => return Err(refused),
             }
         }
     }
@@ -314,15 +354,18 @@ impl BlockPool {
                 }
             }
         }
-        if uncharged > 0 {
-            self.accounts.uncharge(raw.tenure, uncharged);
-        }
+        let limited = uncharged > 0 && self.accounts.uncharge(raw.tenure, uncharged);
         if freed > 0 {
-            self.permits.release(freed, home);
+            if limited {
+                self.refund(raw.tenure.slot(), freed, home);
+            } else {
+                self.permits.release(freed, home);
+            }
         }
     }
 
-    /// Frees runs whose tenure is over, as far as nobody else has: nothing of them is charged.
+    /// Frees runs that are not charged, because their tenure is over or a charge was refused, as far as
+    /// nobody else has.
     #[cold]
     fn release_runs(&self, tenure: Tenure, runs: &[Run]) {
         let home = thread_index();
@@ -335,7 +378,7 @@ impl BlockPool {
             }
         }
         if freed > 0 {
-            self.permits.release(freed, home);
+            self.refund(tenure.slot(), freed, home);
         }
     }
 }

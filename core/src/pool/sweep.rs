@@ -32,12 +32,16 @@ impl BlockPool {
         had
     }
 
-    /// Unregisters an agent, with the same effect on its blocks as [`free_agent`](Self::free_agent).
-    /// `None` when it has left already.
+    /// Unregisters an agent, with the same effect on its blocks as [`free_agent`](Self::free_agent). Its
+    /// reserve goes back to the pool. `None` when it has left already.
     pub fn close_account(&self, agent: AgentHandle) -> Option<u32> {
         let (tenure, had) = self.accounts.close(agent)?;
         if had > 0 {
             self.free_before(tenure);
+        }
+        let reserved = self.accounts.dissolve_reserve(agent.slot());
+        if reserved > 0 {
+            self.permits.release(reserved, thread_index());
         }
         self.accounts.vacate(agent.slot());
         Some(had)
@@ -98,7 +102,12 @@ impl BlockPool {
                     } else {
                         self.blocks.free(i, mask);
                     }
-                    freed += mask.count_ones() * spans;
+                    let blocks = mask.count_ones() * spans;
+                    if word.kind() != Kind::Shared && self.accounts.is_limited(word.value()) {
+                        self.refund(word.value(), blocks, home);
+                    } else {
+                        freed += blocks;
+                    }
                 }
             }
             if freed > 0 {

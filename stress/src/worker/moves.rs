@@ -1,6 +1,6 @@
 //! Moving blocks between leases, agents and threads.
 
-use latchless::{AgentHandle, AgentId, BlockId, InboxFull, MergeError, NoSuchAgent};
+use latchless::{AgentHandle, AgentId, BlockId, InboxFull, MergeError, TransferError};
 
 use super::held::{Leased, Place};
 use super::{OWN_AGENTS, Parcel, STEADY, Worker};
@@ -191,7 +191,7 @@ impl<'pool> Worker<'pool, '_> {
         pick: usize,
         with: AgentHandle,
         place: Place,
-    ) -> Result<Option<Result<Leased<'pool>, NoSuchAgent>>, Violation> {
+    ) -> Result<Option<Result<Leased<'pool>, TransferError>>, Violation> {
         let Some(mut leased) = self.take_leased(pick) else {
             return Ok(None);
         };
@@ -208,7 +208,7 @@ impl<'pool> Worker<'pool, '_> {
                 leased.shared = true;
                 Violation::count("a shared lease", leased.lease.len(), theirs.len())?;
             }
-            Err(NoSuchAgent) => self.world.canary.give_back(before.iter().copied(), mark)?,
+            Err(_) => self.world.canary.give_back(before.iter().copied(), mark)?,
         }
         self.settle(&leased, before)?;
         self.hold(leased.into());
@@ -249,6 +249,6 @@ impl<'pool> Worker<'pool, '_> {
     }
 }
 
-fn registered(result: Result<(), NoSuchAgent>) -> Result<(), Violation> {
+fn registered(result: Result<(), TransferError>) -> Result<(), Violation> {
     result.map_err(|error| Violation::answer("a transfer to a registered agent", error))
 }
