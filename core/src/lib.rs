@@ -39,7 +39,8 @@ pub use self::id::{AgentId, AgentIdError, BlockId, LayerId, RequestId};
 pub use self::inbox::{Drained, Inbox, InboxFull};
 pub use self::model::{Attention, KvBits, LiveModel, ModelGeneration, ModelSpec, SpecError};
 pub use self::pool::{
-    AgentHandle, AgentLimits, AllocateError, BlockHandle, BlockLease, BlockPool, Census, Cleared,
-    FreeError, Lease, MergeError, NoSuchAgent, OwnedLease, PoolConfig, PoolConfigError, PoolUsage,
-    ReconfigureError, ReserveError, SplitError, TooManyAgents, TransferError,
+    AgentHandle, AgentLimits, AllocateError, Allocation, BlockHandle, BlockLease, BlockPool,
+    Census, Cleared, FreeError, Lease, MergeError, NoSuchAgent, OwnedLease, PoolConfig,
+    PoolConfigError, PoolUsage, ReconfigureError, ReserveError, SplitError, TooManyAgents,
+    TransferError, WaitError,
 };

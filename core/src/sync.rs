@@ -12,6 +12,62 @@ pub(crate) use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64,
 
 pub(crate) use std::sync::atomic::Ordering;
 
+use std::sync::Arc;
+use std::task::Waker;
+
+#[cfg(not(latchless_loom))]
+pub(crate) use std::thread::{Thread, current as current_thread, park_timeout};
+
+#[cfg(latchless_loom)]
+pub(crate) use loom::thread::{Thread, current as current_thread};
+
+/// A model has no time: a wake-up that is lost is a deadlock, which loom reports.
+#[cfg(latchless_loom)]
+pub(crate) fn park_timeout(_: std::time::Duration) {
+    loom::thread::park();
+}
+
+/// Whom to wake. Any number of threads may wake at once, so one that is frozen while it does keeps
+/// nobody from being woken by another (the usual cell of one producer and one consumer would).
+#[cfg(not(latchless_loom))]
+#[derive(Debug)]
+pub(crate) struct WakerCell(arc_swap::ArcSwapOption<Waker>);
+
+#[cfg(not(latchless_loom))]
+impl WakerCell {
+    pub(crate) fn empty() -> Self {
+        Self(arc_swap::ArcSwapOption::empty())
+    }
+
+    pub(crate) fn replace(&self, waker: Option<Waker>) -> Option<Arc<Waker>> {
+        self.0.swap(waker.map(Arc::new))
+    }
+
+    pub(crate) fn get(&self) -> Option<Arc<Waker>> {
+        self.0.load_full()
+    }
+}
+
+/// arc-swap, which loom cannot see into, as what it is to its users: a cell.
+#[cfg(latchless_loom)]
+#[derive(Debug)]
+pub(crate) struct WakerCell(loom::sync::Mutex<Option<Arc<Waker>>>);
+
+#[cfg(latchless_loom)]
+impl WakerCell {
+    pub(crate) fn empty() -> Self {
+        Self(loom::sync::Mutex::new(None))
+    }
+
+    pub(crate) fn replace(&self, waker: Option<Waker>) -> Option<Arc<Waker>> {
+        std::mem::replace(&mut *self.0.lock().unwrap(), waker.map(Arc::new))
+    }
+
+    pub(crate) fn get(&self) -> Option<Arc<Waker>> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
 /// A small number that differs from thread to thread: the first thread that asks has 0. It picks the
 /// thread's home stripe and its cursor, so that threads meet as rarely as possible.
 #[cfg(not(latchless_loom))]

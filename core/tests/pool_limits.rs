@@ -1,7 +1,11 @@
 //! Quotas and reserves, on one thread and on several.
 #![cfg(not(latchless_loom))]
 
-use std::sync::Barrier;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
 use latchless::{
@@ -314,4 +318,34 @@ fn a_quota_holds_against_the_agents_own_threads() {
     });
     assert!(refused > 0, "never at the quota: the test does not see refusals");
     assert_eq!((pool.usage().used, pool.used_by(agent)), (0, 0));
+}
+
+/// What an agent frees fills its reserve up and is granted to nobody: the agent itself, which waits, has
+/// to get it.
+#[test]
+fn an_agent_that_waits_gets_what_its_reserve_gets_back() {
+    let (pool, [planner, crowd]) = pool(40);
+    pool.set_reserve(planner, 10).unwrap();
+    let reserved = pool.allocate(planner, LAYER, 10).unwrap();
+    let _others = pool.allocate(crowd, LAYER, 30).unwrap();
+    let mut waits = pin!(pool.allocate_async(planner, LAYER, 10));
+    let wakes = Arc::new(Wakes::default());
+    let waker = Waker::from(Arc::clone(&wakes));
+    let mut executor = Context::from_waker(&waker);
+    assert!(waits.as_mut().poll(&mut executor).is_pending());
+    drop(reserved);
+    assert_eq!(wakes.0.load(Ordering::Acquire), 1, "nobody told it");
+    let Poll::Ready(lease) = waits.as_mut().poll(&mut executor) else {
+        panic!("its reserve is free");
+    };
+    assert_eq!((lease.unwrap().len(), pool.waiters()), (10, 0));
+}
+
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::AcqRel);
+    }
 }

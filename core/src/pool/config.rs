@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use super::owners::MAX_VALUE;
-use super::permits::{MAX_PERMITS, MAX_STRIPES};
+use super::permits::{MAX_PERMITS, MAX_STRIPES, MAX_WAITERS};
 use crate::model::ModelSpec;
 
 /// How big a [`BlockPool`](super::BlockPool) is.
@@ -21,6 +21,7 @@ pub struct PoolConfig {
     pub(super) spec: ModelSpec,
     pub(super) max_agents: u32,
     pub(super) stripes: usize,
+    pub(super) max_waiters: u32,
 }
 
 /// A pool that cannot be made.
@@ -44,15 +45,21 @@ pub enum PoolConfigError {
         /// The stripes asked for.
         stripes: usize,
     },
+    /// No place for a caller to wait, or more than words have room for.
+    #[error("places for {waiters} callers who wait; choose 1 to {MAX_WAITERS}")]
+    Waiters {
+        /// The places asked for.
+        waiters: u32,
+    },
 }
 
 impl PoolConfig {
     /// A pool of `blocks` blocks of the given geometry, for up to 1,024 agents, with a stripe for each
-    /// core.
+    /// core and places for 256 callers who wait.
     pub fn new(blocks: u32, spec: ModelSpec) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let stripes = cores.next_power_of_two().min(MAX_STRIPES);
-        Self { blocks, spec, max_agents: 1_024, stripes }
+        Self { blocks, spec, max_agents: 1_024, stripes, max_waiters: 256 }
     }
 
     /// Agents that can be registered at once; 64 bytes each.
@@ -70,14 +77,24 @@ impl PoolConfig {
         self
     }
 
+    /// Callers that can wait for blocks at once ([`allocate_within`](super::BlockPool::allocate_within)
+    /// and [`Allocation`](super::Allocation)), up to 4,095; 16 bytes each.
+    #[must_use]
+    pub fn max_waiters(mut self, waiters: u32) -> Self {
+        self.max_waiters = waiters;
+        self
+    }
+
     pub(super) fn validate(&self) -> Result<(), PoolConfigError> {
-        let Self { blocks, max_agents: agents, stripes, .. } = *self;
+        let Self { blocks, max_agents: agents, stripes, max_waiters: waiters, .. } = *self;
         if !(1..=MAX_PERMITS).contains(&blocks) {
             Err(PoolConfigError::Blocks { blocks })
         } else if !(1..=MAX_VALUE).contains(&agents) {
             Err(PoolConfigError::Agents { agents })
         } else if !(1..=MAX_STRIPES).contains(&stripes) {
             Err(PoolConfigError::Stripes { stripes })
+        } else if !(1..=MAX_WAITERS).contains(&waiters) {
+            Err(PoolConfigError::Waiters { waiters })
         } else {
             Ok(())
         }

@@ -1,5 +1,7 @@
 //! What a pool refuses, and why. Each refusal leaves everything as it was.
 
+use std::time::Duration;
+
 use thiserror::Error;
 
 use crate::id::{BlockId, LayerId};
@@ -8,7 +10,8 @@ use crate::id::{BlockId, LayerId};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum AllocateError {
-    /// Fewer blocks were free than asked for, at one instant during the call.
+    /// Fewer blocks were free than asked for, at one instant during the call. While somebody waits for
+    /// blocks, all that nobody has are promised to those who wait and are not free for others.
     #[error(
         "{requested} blocks asked for, {available} of {total} free ({allocated} allocated); free some, \
          ask for fewer or try again later"
@@ -21,7 +24,8 @@ pub enum AllocateError {
         available: u32,
         /// Blocks of the pool.
         total: u32,
-        /// Blocks that were not free to this agent: in use, or reserved for another one.
+        /// Blocks that were not free to this agent: in use, or reserved for another one. What is missing
+        /// to the total was promised to callers who wait.
         allocated: u32,
     },
     /// The agent would have had more blocks than it may, at one instant during the call.
@@ -51,6 +55,40 @@ pub enum AllocateError {
     /// A handle whose agent has left, or that is of another pool.
     #[error("the agent of this handle is not registered any more; register it again")]
     UnknownAgent,
+}
+
+/// A caller was ready to wait, and got no blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum WaitError {
+    /// Refused for a reason that waiting does not help.
+    #[error(transparent)]
+    Refused(#[from] AllocateError),
+    /// More than the pool has.
+    #[error("{requested} blocks asked for, the pool has {total}; ask for fewer, or make it bigger")]
+    NeverFits {
+        /// Blocks asked for.
+        requested: u32,
+        /// Blocks of the pool.
+        total: u32,
+    },
+    /// The time was over before the blocks could be had. The place in the queue is given up.
+    #[error("{requested} blocks could not be had within {timeout:?}; free some or wait longer")]
+    TimedOut {
+        /// Blocks asked for.
+        requested: u32,
+        /// How long the caller was ready to wait.
+        timeout: Duration,
+    },
+    /// Every place in the queue is taken.
+    #[error(
+        "{max_waiters} callers wait already; try again later, or make the pool with more places \
+         (PoolConfig::max_waiters)"
+    )]
+    TooManyWaiters {
+        /// Callers that the pool has places for.
+        max_waiters: u32,
+    },
 }
 
 /// A list of handles was not freed: none of them.

@@ -14,6 +14,7 @@
 //! charge, then permits. So a permit is never out without its bit, and a bit never without its word.
 
 mod accounts;
+mod allocation;
 mod census;
 mod config;
 mod error;
@@ -32,11 +33,12 @@ mod sweep;
 use std::sync::Arc;
 
 pub use self::accounts::AgentHandle;
+pub use self::allocation::Allocation;
 pub use self::census::{Census, PoolUsage};
 pub use self::config::{PoolConfig, PoolConfigError};
 pub use self::error::{
     AllocateError, FreeError, MergeError, NoSuchAgent, ReconfigureError, ReserveError, SplitError,
-    TooManyAgents, TransferError,
+    TooManyAgents, TransferError, WaitError,
 };
 pub use self::handle::BlockHandle;
 pub use self::lease::{BlockLease, Lease, OwnedLease};
@@ -95,10 +97,10 @@ impl BlockPool {
     /// [`PoolConfigError`] when it cannot be made as asked.
     pub fn new(config: PoolConfig) -> Result<Self, PoolConfigError> {
         config.validate()?;
-        let PoolConfig { blocks, spec, max_agents, stripes } = config;
+        let PoolConfig { blocks, spec, max_agents, stripes, max_waiters } = config;
         let stripes = stripes.next_power_of_two();
         Ok(Self {
-            permits: Permits::new(blocks, stripes),
+            permits: Permits::new(blocks, stripes, max_waiters),
             blocks: Blocks::new(blocks, stripes),
             accounts: Accounts::new(max_agents),
             layers: AtomicU32::new(spec.layers().into()),
@@ -220,8 +222,9 @@ impl BlockPool {
                     }
                 },
                 // If the reserves have changed, what is missing may be there.
-                Err(Refused { available }) if reserved() == in_reserve => {
-                    return Err(ReconfigureError { outstanding: outside - available });
+                Err(Refused { available, promised }) if reserved() == in_reserve => {
+                    let outstanding = outside - available - promised;
+                    return Err(ReconfigureError { outstanding });
                 }
                 Err(_) => {}
             }
@@ -234,17 +237,19 @@ impl BlockPool {
         layer: LayerId,
         blocks: u32,
     ) -> Result<RawLease, AllocateError> {
-        let check = || {
-            // Relaxed: see `reconfigure`.
-            let layers = self.layers.load(Ordering::Relaxed);
-            if u32::from(layer.0) < layers {
-                Ok(())
-            } else {
-                Err(AllocateError::UnknownLayer { layer, layers: layers as u16 })
-            }
-        };
-        check()?;
-        self.take(agent, Some(layer), blocks, check)
+        self.check_layer(layer)?;
+        self.take(agent, Some(layer), blocks, || self.check_layer(layer))
+    }
+
+    #[inline]
+    fn check_layer(&self, layer: LayerId) -> Result<(), AllocateError> {
+        // Relaxed: see `reconfigure`.
+        let layers = self.layers.load(Ordering::Relaxed);
+        if u32::from(layer.0) < layers {
+            Ok(())
+        } else {
+            Err(AllocateError::UnknownLayer { layer, layers: layers as u16 })
+        }
     }
 
     fn take_of_sequence(&self, agent: AgentHandle, tokens: u32) -> Result<RawLease, AllocateError> {
@@ -287,34 +292,49 @@ impl BlockPool {
                 self.refund(agent.slot(), blocks, home);
                 return Err(error);
             }
-            let mut runs = Runs::new();
-            self.blocks.claim(blocks, home, |Claim { span, spans, mask }| {
-                let first = span as u32 * SPAN_BLOCKS;
-                let owners = &self.blocks.spans[span].owners;
-                owners.record(first, mask, spans, tenure, |run| runs.push(run));
-            });
-            match self.accounts.charge(agent, tenure, blocks) {
-                Ok(()) => {
-                    return Ok(RawLease { agent, layer, tenure, runs, len: blocks });
-                }
-                // The agent was freed or has left since we read its tenure, or another thread took what
-                // was left of its quota: not with these blocks.
-                Err(refused) => {
-                    self.release_runs(tenure, &runs);
-                    // After a new tenure the next attempt can be refused for want of these blocks, while
-                    // the other thread frees them.
-                    if refused != NotCharged::TenureOver {
-                        return Err(not_allocated(refused, blocks));
-                    }
+            if let Some(raw) = self.take_permitted(agent, layer, blocks, tenure, home)? {
+                return Ok(raw);
+            }
+        }
+    }
+
+    /// The rest of taking, with permits in hand: it cannot be refused for want of blocks. `None` when
+    /// the agent was freed as a whole since its tenure was read; the permits are given back then, and the
+    /// next attempt can be refused for want of them, while the other thread frees its blocks.
+    #[inline]
+    fn take_permitted(
+        &self,
+        agent: AgentHandle,
+        layer: Option<LayerId>,
+        blocks: u32,
+        tenure: Tenure,
+        home: usize,
+    ) -> Result<Option<RawLease>, AllocateError> {
+        let mut runs = Runs::new();
+        self.blocks.claim(blocks, home, |Claim { span, spans, mask }| {
+            let first = span as u32 * SPAN_BLOCKS;
+            let owners = &self.blocks.spans[span].owners;
+            owners.record(first, mask, spans, tenure, |run| runs.push(run));
+        });
+        match self.accounts.charge(agent, tenure, blocks) {
+            Ok(()) => Ok(Some(RawLease { agent, layer, tenure, runs, len: blocks })),
+            // The agent was freed or has left since we read its tenure, or another thread took what was
+            // left of its quota: not with these blocks.
+            Err(refused) => {
+                self.release_runs(tenure, &runs);
+                match refused {
+                    NotCharged::TenureOver => Ok(None),
+                    refused => Err(not_allocated(refused, blocks)),
                 }
             }
         }
     }
 
     #[cold]
-    fn exhausted(&self, requested: u32, Refused { available }: Refused) -> AllocateError {
-        let total = self.permits.total();
-        AllocateError::Exhausted { requested, available, total, allocated: total - available }
+    fn exhausted(&self, requested: u32, refused: Refused) -> AllocateError {
+        let (total, Refused { available, promised }) = (self.permits.total(), refused);
+        let allocated = total - available - promised;
+        AllocateError::Exhausted { requested, available, total, allocated }
     }
 
     /// Charges blocks to whatever tenure an agent is in.

@@ -119,7 +119,9 @@ impl BlockPool {
             };
             let missing = blocks.saturating_sub(now.size());
             if missing > in_hand {
-                if let Err(Refused { available }) = self.permits.acquire(missing - in_hand, home) {
+                if let Err(Refused { available, .. }) =
+                    self.permits.acquire(missing - in_hand, home)
+                {
                     let available = available + in_hand;
                     break Err(ReserveError::Exhausted { requested: blocks, missing, available });
                 }
@@ -169,12 +171,13 @@ impl BlockPool {
             if in_hand == n {
                 return Ok(());
             }
-            let Err(Refused { available }) = self.permits.acquire(n - in_hand, home) else {
+            let Err(refused) = self.permits.acquire(n - in_hand, home) else {
                 return Ok(());
             };
             // See "why a refusal is exact".
             if self.accounts.reserve(agent.slot()).change(left, left) {
-                break self.exhausted(n, Refused { available: available + in_hand });
+                let available = refused.available + in_hand;
+                break self.exhausted(n, Refused { available, ..refused });
             }
         };
         self.refund(agent.slot(), in_hand, home);
@@ -209,6 +212,10 @@ impl BlockPool {
             if kept == 0 || reserve.change(now, now.with(now.size(), now.free() + kept)) {
                 if n > kept {
                     self.permits.release(n - kept, home);
+                }
+                if kept > 0 {
+                    // Nobody is granted what a reserve gets back; the agent itself may wait for it.
+                    self.permits.wake_waiters();
                 }
                 return;
             }
@@ -253,7 +260,7 @@ impl BlockPool {
             }
             match self.permits.acquire(needed, home) {
                 Ok(()) => return Ok(needed),
-                Err(Refused { available }) if reserve.change(now, now) => {
+                Err(Refused { available, .. }) if reserve.change(now, now) => {
                     return Err(TransferError::ReserveUncovered { needed, available });
                 }
                 Err(_) => {}

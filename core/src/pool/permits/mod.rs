@@ -2,7 +2,8 @@
 //!
 //! The promise: [`Permits::acquire`]`(n)` succeeds, or at some instant during the call fewer than `n`
 //! permits were free. There is no spurious refusal, nobody waits for anybody, and in the steady state a
-//! thread touches its own stripe only.
+//! thread touches its own stripe only. Who would rather wait than be refused [joins](Permits::join) a
+//! queue and is served in order.
 //!
 //! # The algorithm
 //!
@@ -37,8 +38,48 @@
 //! - *Lock-free.* Each failed CAS means another's success, and a gather is at most one close and one
 //!   move a stripe, by whoever gets there. It is not wait-free: a thread can lose its CAS again and again.
 //!
-//! Epochs have 22 bits and wrap: a thread would have to be frozen for exactly a multiple of 4,194,304
+//! Epochs have 21 bits and wrap: a thread would have to be frozen for exactly a multiple of 2,097,152
 //! gathers, between a load and a CAS, and find the very same word again.
+//!
+//! # Waiting
+//!
+//! A refusal happens on a centre word that is gathered, with all stripes closed, so from then on every
+//! release goes through the centre. A caller who waits takes a [seat](queue) and turns that word, by a
+//! CAS, to *queued* mode: the stripes stay closed, and whoever releases sees the mode in the word that
+//! its own CAS replaces, and [serves](Permits::serve) the queue. In spread mode there is no queue to ask
+//! for, so releases pay nothing for it.
+//!
+//! Serving: the oldest seat that waits is granted its permits by **one CAS on the centre**, which takes
+//! them out of the count and notes the seat's slot (the *grantee*). After that CAS they are nobody else's,
+//! and in no thread's hands: bringing them into the seat (waiting → granted, by CAS), waking its owner and
+//! removing the note are steps that every thread can do and that everybody who finds the note does
+//! before anything else. A thread that is frozen anywhere in here is overtaken at once.
+//!
+//! - *First in, first out.* Nobody is granted permits while an older seat waits, however few it wants. A
+//!   plain [`acquire`](Permits::acquire) does not overtake either: while somebody waits, the free permits
+//!   are *promised*, and it is refused. That is exact: at one instant of the call the centre was queued,
+//!   a seat was waiting, and it wanted more than there was. When that is not so it serves the queue
+//!   first, until it is so or nobody waits. So a caller who waits gets its turn once those before it have
+//!   ended and enough has been released, whatever others do.
+//! - *A grant goes to a seat that waits, or comes back.* Slots are used again, so a CAS that grants must
+//!   fail if the seat has changed since it was read, after the centre was. Each registration has a number,
+//!   and each of its steps on the centre (joining, being granted, leaving, giving back what was granted)
+//!   writes that number and the kind of step as the word's version: a seat ends only after such a step, so
+//!   a word that was read before it does not come back. Leaving makes the seat *left* first: who has read
+//!   it as waiting and grants before the leaver's step is found out by the note on a seat that has left,
+//!   and the one CAS that removes the note gives the permits back.
+//! - *A seat ends after its note.* Its owner empties the slot, and removes the note before. So while the
+//!   centre names a slot, the seat in it is the one that was granted.
+//! - *No wake-up is lost.* The queue ends (back to spread mode, or gathered in a new epoch) by a CAS on a
+//!   word that was read before all seats were looked at. Who joins fills its seat first and changes the
+//!   word then. If it does that before the CAS, the CAS fails; if after it, it finds the queue ended and
+//!   begins a new one. Everybody else serves after its own change of the centre or of a seat, so the last
+//!   to change anything sees all of it. A woken caller, and one that looks by itself, serves too: when a
+//!   releaser is frozen between its release and serving, the next look or the next release makes up for it.
+//!
+//! Versions have 25 bits, 2 of them the kind of step: a thread would have to be frozen between a load
+//! and a CAS for exactly a multiple of 8,388,608 registrations, and find the same count and slot. Numbers
+//! of seats have 37 bits and are compared by distance.
 //!
 //! # Orderings
 //!
@@ -48,90 +89,32 @@
 //! everybody who released into that word. Closing and moving is `AcqRel`: it carries those blocks from
 //! the stripe to the centre.
 
+mod queue;
+mod serve;
+mod word;
+
+#[cfg(all(test, latchless_loom))]
+mod loom_models;
+#[cfg(all(test, latchless_loom))]
+mod loom_waiting;
+#[cfg(all(test, not(latchless_loom)))]
+mod tests;
+
 use crossbeam_utils::CachePadded;
 
+pub(super) use self::queue::{Place, QueueFull};
+pub(super) use self::word::{MAX_PERMITS, MAX_STRIPES, MAX_WAITERS};
+
+use self::queue::Queue;
+use self::word::{Mode, Word};
 use crate::sync::{AtomicU64, Ordering};
-
-/// Stripes at most: one `moved` bit each in the centre word.
-pub(super) const MAX_STRIPES: usize = 16;
-
-/// Permits at most; counts never sum up to more than the total, which fits.
-pub(super) const MAX_PERMITS: u32 = 1 << 24;
-
-const COUNT_BITS: u32 = 25;
-const EPOCH_BITS: u32 = 22;
-const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
-const EPOCH_MASK: u64 = (1 << EPOCH_BITS) - 1;
-const MOVED_SHIFT: u32 = COUNT_BITS + EPOCH_BITS;
-const FLAG: u64 = 1 << 63;
-
-const _: () = assert!(COUNT_BITS + EPOCH_BITS + MAX_STRIPES as u32 + 1 == 64);
-const _: () = assert!(MAX_PERMITS as u64 <= COUNT_MASK);
-
-/// `flag | moved (16) | epoch (22) | count (25)`. The flag says "gathered" of the centre and "closed"
-/// of a stripe; only the centre uses `moved`.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Word(u64);
-
-impl Word {
-    fn count(self) -> u32 {
-        (self.0 & COUNT_MASK) as u32
-    }
-
-    fn epoch(self) -> u64 {
-        (self.0 >> COUNT_BITS) & EPOCH_MASK
-    }
-
-    fn flag(self) -> bool {
-        self.0 & FLAG != 0
-    }
-
-    fn plus(self, n: u32) -> Self {
-        Self(self.0 + u64::from(n))
-    }
-
-    fn minus(self, n: u32) -> Self {
-        Self(self.0 - u64::from(n))
-    }
-
-    fn open(epoch: u64, count: u32) -> Self {
-        Self(epoch << COUNT_BITS | u64::from(count))
-    }
-
-    fn closed(epoch: u64, count: u32) -> Self {
-        Self(FLAG | Self::open(epoch, count).0)
-    }
-
-    fn moved(self, stripe: usize) -> bool {
-        self.0 & Self::moved_bit(stripe) != 0
-    }
-
-    fn moved_bit(stripe: usize) -> u64 {
-        1 << (MOVED_SHIFT as usize + stripe)
-    }
-
-    /// Gathered mode in the next epoch, nothing moved yet.
-    fn gather(self) -> Self {
-        Self::closed((self.epoch() + 1) & EPOCH_MASK, self.count())
-    }
-
-    /// Spread mode in the same epoch.
-    fn spread(self) -> Self {
-        Self::open(self.epoch(), self.count())
-    }
-
-    /// Whether this epoch came after `other`, also when the counter has wrapped in between.
-    fn is_newer_than(self, other: u64) -> bool {
-        let ahead = self.epoch().wrapping_sub(other) & EPOCH_MASK;
-        ahead != 0 && ahead < 1 << (EPOCH_BITS - 1)
-    }
-}
 
 /// See the module's documentation.
 #[derive(Debug)]
 pub(super) struct Permits {
     centre: CachePadded<AtomicU64>,
     stripes: Box<[CachePadded<AtomicU64>]>,
+    queue: Queue,
     total: u32,
     /// A centre with this many permits goes back to spread mode.
     rich: u32,
@@ -140,15 +123,18 @@ pub(super) struct Permits {
 /// Fewer permits than asked for were free: exactly this many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Refused {
+    /// Permits that were free.
     pub(super) available: u32,
+    /// Permits that nobody had and that were promised to callers who wait: not enough for the first.
+    pub(super) promised: u32,
 }
 
 impl Permits {
-    /// `total` permits, all free, spread over `stripes` stripes.
+    /// `total` permits, all free, spread over `stripes` stripes, and places for `waiters` who wait.
     ///
-    /// `total` is at most [`MAX_PERMITS`] and `stripes` a power of two up to [`MAX_STRIPES`]: the pool's
-    /// configuration has seen to both.
-    pub(super) fn new(total: u32, stripes: usize) -> Self {
+    /// `total` is at most [`MAX_PERMITS`], `stripes` a power of two up to [`MAX_STRIPES`] and `waiters` in
+    /// `1..=MAX_WAITERS`: the pool's configuration has seen to it.
+    pub(super) fn new(total: u32, stripes: usize, waiters: u32) -> Self {
         debug_assert!(stripes.is_power_of_two() && stripes <= MAX_STRIPES);
         let share = |i: u32| total / stripes as u32 + u32::from(i < total % stripes as u32);
         Self {
@@ -156,6 +142,7 @@ impl Permits {
             stripes: (0..stripes as u32)
                 .map(|i| CachePadded::new(AtomicU64::new(Word::open(0, share(i)).0)))
                 .collect(),
+            queue: Queue::new(waiters),
             total,
             // Below an eighth a gather would soon follow: requests find no single stripe that has
             // enough. Small totals (and models) stay spread while there is anything to spread.
@@ -176,26 +163,31 @@ impl Permits {
     fn acquire_slow(&self, n: u32, home: usize) -> Result<(), Refused> {
         loop {
             let centre = Word(self.centre.load(Ordering::Acquire));
-            let next = if centre.flag() {
-                if !self.all_moved(centre) {
+            let next = match centre.mode() {
+                Mode::Queued => match self.serve() {
+                    // Somebody waits for more than there is: the refusal is exact at that instant.
+                    Some(promised) => return Err(Refused { available: 0, promised }),
+                    None => continue,
+                },
+                Mode::Gathered if !self.all_moved(centre) => {
                     self.finish_gather(centre);
                     continue;
                 }
-                if centre.count() < n {
+                Mode::Gathered if centre.count() < n => {
                     // Every stripe is closed and moved in this epoch: the refusal is exact at the load.
-                    return Err(Refused { available: centre.count() });
+                    return Err(Refused { available: centre.count(), promised: 0 });
                 }
-                self.spread_if_rich(centre.minus(n))
-            } else if centre.count() >= n {
-                centre.minus(n)
-            } else {
-                let stripes = self.stripes.len();
-                if (0..stripes).any(|i| self.take_from_stripe((home + i) % stripes, n)) {
-                    return Ok(());
+                Mode::Gathered => self.spread_if_rich(centre.minus(n)),
+                Mode::Spread if centre.count() >= n => centre.minus(n),
+                Mode::Spread => {
+                    let stripes = self.stripes.len();
+                    if (0..stripes).any(|i| self.take_from_stripe((home + i) % stripes, n)) {
+                        return Ok(());
+                    }
+                    // Nobody alone has n. A lost CAS means that somebody else moved on: look again.
+                    self.change_centre(centre, centre.gather());
+                    continue;
                 }
-                // Nobody alone has n. A lost CAS means that somebody else moved on: look again.
-                self.change_centre(centre, centre.gather());
-                continue;
             };
             if self.change_centre(centre, next) {
                 return Ok(());
@@ -208,7 +200,7 @@ impl Permits {
     pub(super) fn release(&self, n: u32, home: usize) {
         let stripe = &self.stripes[self.stripe_of(home)];
         let mut word = Word(stripe.load(Ordering::Relaxed));
-        while !word.flag() {
+        while !word.is_closed() {
             match change(stripe, word, word.plus(n), Ordering::Release) {
                 Ok(()) => return,
                 Err(now) => word = now,
@@ -223,16 +215,27 @@ impl Permits {
         loop {
             // The centre before the stripe: see "why it is right".
             let centre = Word(self.centre.load(Ordering::Acquire));
-            if centre.flag() {
-                let next = centre.plus(n);
-                let next = if self.all_moved(centre) { self.spread_if_rich(next) } else { next };
-                if self.change_centre(centre, next) {
-                    return;
+            let more = centre.plus(n);
+            match centre.mode() {
+                Mode::Spread => {}
+                Mode::Gathered => {
+                    let next =
+                        if self.all_moved(centre) { self.spread_if_rich(more) } else { more };
+                    if self.change_centre(centre, next) {
+                        return;
+                    }
+                    continue;
                 }
-                continue;
+                Mode::Queued => {
+                    if self.change_centre(centre, more) {
+                        self.serve();
+                        return;
+                    }
+                    continue;
+                }
             }
             let word = Word(stripe.load(Ordering::Acquire));
-            let next = if !word.flag() {
+            let next = if !word.is_closed() {
                 word.plus(n)
             } else if word.epoch() == centre.epoch() {
                 // Its count has been moved: it opens with what comes back now.
@@ -258,7 +261,7 @@ impl Permits {
     }
 
     /// Free permits, as a sum over words that are read one after another: exact when nobody changes
-    /// them meanwhile, and never more than the total.
+    /// them meanwhile, and never more than the total. Those that are promised to callers who wait count.
     pub(super) fn available(&self) -> u32 {
         let centre = Word(self.centre.load(Ordering::Acquire));
         let in_stripes: u32 = self
@@ -268,8 +271,8 @@ impl Permits {
             .map(|(i, stripe)| {
                 let word = Word(stripe.load(Ordering::Acquire));
                 // A closed stripe's count is in the centre already, unless its move is under way.
-                let counted = word.flag() && (!centre.flag() || centre.moved(i));
-                if counted { 0 } else { word.count() }
+                let moving = centre.mode() == Mode::Gathered && !centre.moved(i);
+                if word.is_closed() && !moving { 0 } else { word.count() }
             })
             .sum();
         (centre.count() + in_stripes).min(self.total)
@@ -289,7 +292,7 @@ impl Permits {
     fn take_from_stripe(&self, stripe: usize, n: u32) -> bool {
         let stripe = &self.stripes[stripe];
         let mut word = Word(stripe.load(Ordering::Relaxed));
-        while !word.flag() && word.count() >= n {
+        while !word.is_closed() && word.count() >= n {
             match change(stripe, word, word.minus(n), Ordering::Acquire) {
                 Ok(()) => return true,
                 Err(now) => word = now,
@@ -307,11 +310,10 @@ impl Permits {
             };
             loop {
                 let now = Word(self.centre.load(Ordering::Acquire));
-                if !now.flag() || now.epoch() != epoch {
+                if now.mode() != Mode::Gathered || now.epoch() != epoch {
                     return;
                 }
-                let moved = Word(now.0 | Word::moved_bit(i)).plus(count);
-                if now.moved(i) || self.change_centre(now, moved) {
+                if now.moved(i) || self.change_centre(now, now.with_moved(i, count)) {
                     break;
                 }
             }
@@ -325,13 +327,13 @@ impl Permits {
         let mut word = Word(stripe.load(Ordering::Acquire));
         loop {
             if word.epoch() == epoch {
-                return word.flag().then_some(word.count());
+                return word.is_closed().then_some(word.count());
             }
             if word.is_newer_than(epoch) {
                 return None;
             }
             // A word that is closed under an older epoch has been moved then: nothing is left in it.
-            let count = if word.flag() { 0 } else { word.count() };
+            let count = if word.is_closed() { 0 } else { word.count() };
             match change(stripe, word, Word::closed(epoch, count), Ordering::AcqRel) {
                 Ok(()) => return Some(count),
                 Err(now) => word = now,
@@ -356,133 +358,4 @@ impl Permits {
 #[inline]
 fn change(at: &AtomicU64, from: Word, to: Word, success: Ordering) -> Result<(), Word> {
     at.compare_exchange(from.0, to.0, success, Ordering::Acquire).map(|_| ()).map_err(Word)
-}
-
-#[cfg(all(test, not(latchless_loom)))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn takes_and_refuses_exactly() {
-        let permits = Permits::new(10, 4);
-        assert_eq!(permits.acquire(7, 0), Ok(()));
-        assert_eq!(permits.acquire(4, 1), Err(Refused { available: 3 }));
-        assert_eq!(permits.acquire(3, 2), Ok(()));
-        assert_eq!(permits.acquire(1, 3), Err(Refused { available: 0 }));
-        permits.release(10, 3);
-        assert_eq!(permits.available(), 10);
-    }
-
-    #[test]
-    fn goes_back_to_spread_and_gathers_again() {
-        let permits = Permits::new(16, 2);
-        for round in 0..100 {
-            // 9 lie in no single word of the two: each round gathers.
-            permits.acquire(9, round % 2).unwrap();
-            permits.acquire(7, 1).unwrap();
-            assert_eq!(permits.acquire(1, 0), Err(Refused { available: 0 }));
-            permits.release(8, 0);
-            permits.release(8, 1);
-            assert_eq!(permits.available(), 16);
-        }
-    }
-
-    #[test]
-    fn all_can_be_taken_and_given_back() {
-        let permits = Permits::new(101, 4);
-        permits.acquire(101, 2).unwrap();
-        assert_eq!(permits.available(), 0);
-        permits.release_all();
-        assert_eq!(permits.available(), 101);
-        permits.acquire(25, 3).unwrap();
-        assert_eq!(permits.acquire(101, 0), Err(Refused { available: 76 }));
-    }
-
-    #[test]
-    fn epochs_wrap() {
-        let newest = Word::open(0, 0);
-        assert!(newest.is_newer_than(EPOCH_MASK));
-        assert!(!Word::open(EPOCH_MASK, 0).is_newer_than(0));
-        assert!(!newest.is_newer_than(0));
-        let last = Word::open(EPOCH_MASK, 5).gather();
-        assert_eq!((last.epoch(), last.count(), last.flag()), (0, 5, true));
-    }
-}
-
-#[cfg(all(test, latchless_loom))]
-mod loom_models {
-    use loom::sync::Arc;
-    use loom::thread;
-
-    use super::*;
-    use crate::sync::explore::explore;
-
-    /// Two threads want more than one stripe holds, and together more than there is: a refusal says a
-    /// number below what was asked, and only when the other held some; nothing is lost.
-    #[test]
-    fn loom_two_gatherers() {
-        explore("permits: two gatherers", None, 500, || {
-            let permits = Arc::new(Permits::new(3, 2));
-            let other = Arc::clone(&permits);
-            let thread = thread::spawn(move || {
-                let got = other.acquire(2, 1);
-                if got.is_ok() {
-                    other.release(2, 1);
-                }
-                got
-            });
-            let mine = permits.acquire(2, 0);
-            if let Err(refused) = mine {
-                assert_eq!(refused.available, 1, "only the other thread's 2 can be missing");
-            } else {
-                permits.release(2, 0);
-            }
-            let theirs = thread.join().unwrap();
-            assert!(mine.is_ok() || theirs.is_ok(), "both refused, and nobody held anything");
-            assert_eq!(permits.available(), 3);
-            assert_eq!(permits.acquire(3, 0), Ok(()), "a permit was lost");
-            assert_eq!(permits.acquire(1, 1), Err(Refused { available: 0 }), "a permit was made");
-        });
-    }
-
-    /// A release to one stripe races with a gather that begins at the other: the gatherer gets what it
-    /// wants, or the refusal tells the number before the release.
-    #[test]
-    fn loom_release_races_with_gather() {
-        explore("permits: release and gather", None, 100, || {
-            let permits = Arc::new(Permits::new(2, 2));
-            permits.acquire(1, 1).unwrap();
-            let other = Arc::clone(&permits);
-            let thread = thread::spawn(move || other.release(1, 1));
-            match permits.acquire(2, 0) {
-                Ok(()) => permits.release(2, 0),
-                Err(refused) => assert_eq!(refused.available, 1),
-            }
-            thread.join().unwrap();
-            assert_eq!(permits.acquire(2, 1), Ok(()), "a permit was lost");
-            assert_eq!(permits.acquire(1, 0), Err(Refused { available: 0 }), "a permit was made");
-        });
-    }
-
-    /// Three threads that together never want more than there is are never refused, although one of
-    /// them has to gather while the others' permits come and go.
-    #[test]
-    fn loom_no_spurious_refusal() {
-        explore("permits: no spurious refusal", Some(2), 1_000, || {
-            let permits = Arc::new(Permits::new(6, 2));
-            let take_and_give = |n, home| {
-                let permits = Arc::clone(&permits);
-                move || {
-                    assert_eq!(permits.acquire(n, home), Ok(()), "at most 6 of 6 are ever taken");
-                    permits.release(n, home);
-                }
-            };
-            let threads = [thread::spawn(take_and_give(1, 0)), thread::spawn(take_and_give(1, 1))];
-            take_and_give(4, 0)();
-            for thread in threads {
-                thread.join().unwrap();
-            }
-            assert_eq!(permits.acquire(6, 0), Ok(()), "a permit was lost");
-        });
-    }
 }

@@ -1,0 +1,188 @@
+//! Models of waiting: whatever threads do at the same time, every waiter is served or gone in the end,
+//! in order, and no permit is lost or made.
+
+use std::task::{Wake, Waker};
+
+use loom::sync::{Arc, Notify};
+use loom::thread;
+
+use super::*;
+use crate::sync::explore::explore;
+
+/// A thread that sleeps until it is woken: a wake-up that is lost is a deadlock, which loom reports.
+struct Sleeper(Notify);
+
+impl Wake for Sleeper {
+    fn wake(self: std::sync::Arc<Self>) {
+        self.0.notify();
+    }
+}
+
+/// Waits for `n` permits as a thread does, without ever looking by itself.
+fn wait(permits: &Permits, n: u32) {
+    let sleeper = std::sync::Arc::new(Sleeper(Notify::new()));
+    let waker = Waker::from(std::sync::Arc::clone(&sleeper));
+    let place = permits.join(n, &waker).expect("there are places enough");
+    while !permits.poll(&place, &waker) {
+        sleeper.0.wait();
+    }
+    permits.take_up(&place);
+}
+
+/// Nobody waits and all permits are there.
+fn assert_whole(permits: &Permits) {
+    assert_eq!(permits.places().1, 0, "a place was not given up");
+    assert_eq!(permits.available(), permits.total());
+    assert_eq!(permits.acquire(permits.total(), 0), Ok(()), "a permit was lost");
+    assert_eq!(permits.acquire(1, 0), Err(Refused { available: 0, promised: 0 }));
+}
+
+/// A release races with a caller who joins: the caller gets the permit without looking twice.
+#[test]
+fn loom_release_races_with_join() {
+    explore("waiting: release and join", None, 500, || {
+        let permits = Arc::new(Permits::new(1, 2, 1));
+        permits.acquire(1, 0).unwrap();
+        let other = Arc::clone(&permits);
+        let thread = thread::spawn(move || other.release(1, 1));
+        wait(&permits, 1);
+        thread.join().unwrap();
+        permits.release(1, 0);
+        assert_whole(&permits);
+    });
+}
+
+/// The last waiter ends, so that the queue ends, while another joins: the other is not left behind.
+#[test]
+fn loom_the_queue_ends_while_somebody_joins() {
+    explore("waiting: the queue ends and somebody joins", Some(3), 1_000, || {
+        let permits = Arc::new(Permits::new(2, 1, 2));
+        permits.acquire(1, 0).unwrap();
+        let other = Arc::clone(&permits);
+        let thread = thread::spawn(move || {
+            wait(&other, 2);
+            other.release(2, 0);
+        });
+        let place = permits.join(2, Waker::noop()).unwrap();
+        permits.leave(&place, 0);
+        permits.release(1, 0);
+        thread.join().unwrap();
+        assert_whole(&permits);
+    });
+}
+
+/// A grant races with the waiter's leaving: the permits are granted to nobody, or to the waiter, who
+/// gives them back; and the next in the queue gets them.
+#[test]
+fn loom_grant_races_with_leave() {
+    explore("waiting: grant and leave", Some(3), 1_000, || {
+        let permits = Arc::new(Permits::new(1, 1, 2));
+        permits.acquire(1, 0).unwrap();
+        let first = permits.join(1, Waker::noop()).unwrap();
+        let second = permits.join(1, Waker::noop()).unwrap();
+        let other = Arc::clone(&permits);
+        let thread = thread::spawn(move || other.release(1, 0));
+        permits.leave(&first, 0);
+        thread.join().unwrap();
+        assert!(
+            permits.poll(&second, Waker::noop()),
+            "nobody else wants it, and it was not served"
+        );
+        permits.take_up(&second);
+        permits.release(1, 0);
+        assert_whole(&permits);
+    });
+}
+
+/// A slot is given up and taken by another while two threads release: both may be about to grant to the
+/// seat that is gone.
+#[test]
+fn loom_a_slot_changes_hands_while_two_release() {
+    explore("waiting: a slot changes hands", Some(2), 1_000, || {
+        let permits = Arc::new(Permits::new(2, 1, 1));
+        permits.acquire(2, 0).unwrap();
+        let place = permits.join(1, Waker::noop()).unwrap();
+        let threads = [(); 2].map(|()| {
+            let permits = Arc::clone(&permits);
+            thread::spawn(move || permits.release(1, 0))
+        });
+        permits.leave(&place, 0);
+        wait(&permits, 2);
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        permits.release(2, 0);
+        assert_whole(&permits);
+    });
+}
+
+/// Two wait, and two release one each: the second is served only after the first, and both are.
+#[test]
+fn loom_first_in_first_out() {
+    explore("waiting: first in, first out", Some(2), 1_000, || {
+        let permits = Arc::new(Permits::new(2, 1, 2));
+        permits.acquire(2, 0).unwrap();
+        let first = permits.join(1, Waker::noop()).unwrap();
+        let second = permits.join(1, Waker::noop()).unwrap();
+        let other = Arc::clone(&permits);
+        let thread = thread::spawn(move || other.release(1, 0));
+        permits.release(1, 0);
+        if permits.is_granted(&second) {
+            assert!(permits.is_granted(&first), "overtaken");
+        }
+        thread.join().unwrap();
+        for place in [&first, &second] {
+            assert!(permits.is_granted(place), "the releases are over, and it was not served");
+            permits.take_up(place);
+        }
+        permits.release(2, 0);
+        assert_whole(&permits);
+    });
+}
+
+/// A big request waits, a release makes less than it wants free, and a plain acquire comes: it is
+/// refused as long as the other waits, exactly, and never overtakes.
+#[test]
+fn loom_acquire_does_not_overtake() {
+    explore("waiting: a plain acquire", Some(3), 500, || {
+        let permits = Arc::new(Permits::new(3, 2, 1));
+        permits.acquire(3, 0).unwrap();
+        let place = permits.join(2, Waker::noop()).unwrap();
+        let other = Arc::clone(&permits);
+        let thread = thread::spawn(move || {
+            other.release(1, 1);
+            other.release(2, 0);
+        });
+        match permits.acquire(1, 0) {
+            Ok(()) => assert!(permits.is_granted(&place), "overtaken"),
+            Err(Refused { available, promised }) => {
+                // 3 are promised to nobody: the waiter wants 2. After it there is 1 for us.
+                assert!((available, promised) <= (0, 1), "{available} free, {promised} promised");
+                thread.join().unwrap();
+                assert_eq!(permits.acquire(1, 0), Ok(()), "1 is left of the 3");
+                permits.take_up(&place);
+                permits.release(3, 0);
+                return assert_whole(&permits);
+            }
+        }
+        thread.join().unwrap();
+        permits.take_up(&place);
+        permits.release(3, 0);
+        assert_whole(&permits);
+    });
+}
+
+/// Everything is taken and given back at once, as a reconfiguration does, while somebody joins.
+#[test]
+fn loom_all_given_back_while_somebody_joins() {
+    explore("waiting: all given back", Some(3), 500, || {
+        let permits = Arc::new(Permits::new(2, 2, 1));
+        permits.acquire(2, 0).unwrap();
+        let other = Arc::clone(&permits);
+        let thread = thread::spawn(move || other.release_all());
+        wait(&permits, 2);
+        thread.join().unwrap();
+        permits.release(2, 0);
+        assert_whole(&permits);
+    });
+}
