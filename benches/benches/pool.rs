@@ -1,4 +1,4 @@
-//! Pairs of allocate and free: the pool beside the mutex baselines.
+//! Pairs of allocate and free: the pool beside the other contenders.
 //!
 //! An iteration is one pair on each thread, so with two threads the throughput counts two.
 
@@ -6,30 +6,34 @@ use criterion::measurement::WallTime;
 use criterion::{
     BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
 };
-use latchless_benches::baseline::{MutexBare, MutexOwner, ParkingLot, Std};
-use latchless_benches::latchless_pool::{Handles, Leases};
+use latchless_benches::backends::{self, Visitor};
 use latchless_benches::measure::pairs;
 use latchless_benches::{BLOCKS, Contender, REQUESTS};
 
-fn contender<C: Contender>(group: &mut BenchmarkGroup<'_, WallTime>, threads: usize, blocks: u32) {
-    let pool = C::new(BLOCKS);
-    let name = format!("{threads} thread{}/{}", if threads == 1 { "" } else { "s" }, C::NAME);
-    group.throughput(Throughput::Elements(threads as u64));
-    group.bench_function(BenchmarkId::new(name, blocks), |bencher| {
-        bencher.iter_custom(|iterations| pairs(&pool, threads, blocks, iterations));
-    });
-    assert_eq!(pool.free(), BLOCKS, "{} lost blocks", C::NAME);
+struct Benchmark<'a, 'group> {
+    group: &'a mut BenchmarkGroup<'group, WallTime>,
+    threads: usize,
+    blocks: u32,
+}
+
+impl Visitor for Benchmark<'_, '_> {
+    fn visit<C: Contender + 'static>(&mut self) {
+        let Self { threads, blocks, .. } = *self;
+        let pool = C::new(BLOCKS);
+        let name = format!("{threads} thread{}/{}", if threads == 1 { "" } else { "s" }, C::NAME);
+        self.group.throughput(Throughput::Elements(threads as u64));
+        self.group.bench_function(BenchmarkId::new(name, blocks), |bencher| {
+            bencher.iter_custom(|iterations| pairs(&pool, threads, blocks, iterations));
+        });
+        assert_eq!(pool.free(), BLOCKS, "{} lost blocks", C::NAME);
+    }
 }
 
 fn pool(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("pool");
     for threads in [1, 2] {
         for blocks in REQUESTS {
-            contender::<Leases>(&mut group, threads, blocks);
-            contender::<Handles>(&mut group, threads, blocks);
-            contender::<MutexOwner>(&mut group, threads, blocks);
-            contender::<MutexBare<ParkingLot>>(&mut group, threads, blocks);
-            contender::<MutexBare<Std>>(&mut group, threads, blocks);
+            backends::all(&mut Benchmark { group: &mut group, threads, blocks });
         }
     }
     group.finish();
@@ -37,7 +41,7 @@ fn pool(criterion: &mut Criterion) {
 
 criterion_group! {
     name = benches;
-    // 40 benchmarks: a second each, not criterion's eight.
+    // Over 60 benchmarks: a second each, not criterion's eight.
     config = Criterion::default()
         .warm_up_time(std::time::Duration::from_millis(300))
         .measurement_time(std::time::Duration::from_secs(1))

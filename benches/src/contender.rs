@@ -7,7 +7,7 @@ use thiserror::Error;
 /// All contenders are all or nothing and refuse with a typed error. Those that know owners also charge
 /// each agent, and check when blocks come back that they are out and whose they are.
 pub trait Contender: Sync + Sized {
-    /// Name in tables.
+    /// Name in tables and files.
     const NAME: &'static str;
 
     /// What a thread has in its hands. It is made once, and the steady state reuses its memory.
@@ -36,6 +36,14 @@ pub trait Contender: Sync + Sized {
 
     /// Free blocks, when nobody takes or gives back meanwhile.
     fn free(&self) -> u32;
+}
+
+/// A contender that can do what goes on in a host beside requests.
+pub trait Churn: Contender {
+    /// One round of it: an agent comes, takes `blocks` blocks, shares them with another one, gives them
+    /// back and leaves; then a new geometry is tried, which is refused while blocks are out. Each
+    /// contender does the part of it that it knows of. Returns whether the geometry was replaced.
+    fn churn(&self, blocks: u32) -> bool;
 }
 
 /// Fewer blocks were free than asked for.
@@ -109,6 +117,21 @@ pub(crate) mod tests {
         });
         assert!(refused < 8_000, "nobody got anything");
         assert_eq!(pool.free(), 100);
+    }
+
+    /// A round of churn leaves everything free, and replaces the geometry only when nothing is out.
+    pub(crate) fn churns<C: Churn>() {
+        let pool = C::new(20);
+        for _ in 0..5_000 {
+            assert!(pool.churn(8));
+        }
+        let mut hand = pool.hand();
+        ok(pool.take(&mut hand, 15));
+        assert!(!pool.churn(8), "with 15 of 20 out");
+        assert_eq!(pool.free(), 5);
+        ok(pool.give_back(&mut hand));
+        assert!(pool.churn(8));
+        assert_eq!(pool.free(), 20);
     }
 
     fn ok(result: Result<(), impl Debug>) {

@@ -5,7 +5,7 @@ use latchless::{
     PoolConfig,
 };
 
-use crate::contender::{Contender, Exhausted, ReturnError};
+use crate::contender::{Churn, Contender, Exhausted, ReturnError};
 
 const LAYER: LayerId = LayerId(0);
 
@@ -52,9 +52,12 @@ impl Drop for Account<'_> {
     }
 }
 
+fn spec() -> ModelSpec {
+    ModelSpec::new(1, 8, 128, 16).expect("a model of one layer")
+}
+
 fn pool(blocks: u32) -> BlockPool {
-    let spec = ModelSpec::new(1, 8, 128, 16).expect("a model of one layer");
-    BlockPool::new(PoolConfig::new(blocks, spec)).expect("measured sizes are in range")
+    BlockPool::new(PoolConfig::new(blocks, spec())).expect("measured sizes are in range")
 }
 
 fn allocate(
@@ -71,7 +74,7 @@ fn allocate(
 }
 
 impl Contender for Leases {
-    const NAME: &'static str = "latchless, leases";
+    const NAME: &'static str = "latchless";
     type Hand<'pool> = LeaseHand<'pool>;
 
     fn new(blocks: u32) -> Self {
@@ -99,8 +102,20 @@ impl Contender for Leases {
     }
 }
 
+impl Churn for Leases {
+    fn churn(&self, blocks: u32) -> bool {
+        let (agent, other) = (Account::open(&self.0), Account::open(&self.0));
+        if let Ok(mut lease) = allocate(&self.0, agent.handle, blocks) {
+            let shared = lease.share(other.handle);
+            drop(lease);
+            drop(shared);
+        }
+        self.0.reconfigure(&spec()).is_ok()
+    }
+}
+
 impl Contender for Handles {
-    const NAME: &'static str = "latchless, handles";
+    const NAME: &'static str = "latchless_handles";
     type Hand<'pool> = HandleHand<'pool>;
 
     fn new(blocks: u32) -> Self {
@@ -142,12 +157,13 @@ impl Contender for Handles {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contender::tests::{loses_nothing, takes_all_or_nothing};
+    use crate::contender::tests::{churns, loses_nothing, takes_all_or_nothing};
 
     #[test]
     fn leases_are_contenders() {
         takes_all_or_nothing::<Leases>();
         loses_nothing::<Leases>();
+        churns::<Leases>();
     }
 
     #[test]

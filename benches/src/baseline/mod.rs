@@ -1,11 +1,16 @@
-//! Baselines: the same work behind one mutex.
+//! Baselines: the same work without a lock-free pool.
 //!
 //! [`MutexOwner`] is the fair comparison: it does all that the pool does for a pair of allocate and free.
 //! [`MutexBare`] does less, and shows what a mutex costs at the least: ids are copied in bulk to and from
-//! a list, and nobody knows whose they are.
+//! a list, and nobody knows whose they are. [`SeedPort`] is the system that Latchless replaces, and
+//! [`Channel`] the same list owned by one thread.
 
+mod channel;
 mod mutex_bare;
 mod mutex_owner;
+mod seed_port;
 
+pub use self::channel::{Channel, ChannelHand};
 pub use self::mutex_bare::{Lock, MutexBare, ParkingLot, Std};
 pub use self::mutex_owner::{MutexOwner, OwnerHand};
+pub use self::seed_port::{SeedHand, SeedPort};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::PoisonError;
 
-use crate::contender::{Contender, Exhausted, ReturnError};
+use crate::contender::{Churn, Contender, Exhausted, ReturnError};
 
 /// A kind of mutex.
 pub trait Lock: Sync + Sized {
@@ -26,7 +26,7 @@ pub struct Std(std::sync::Mutex<Vec<u32>>);
 pub struct ParkingLot(parking_lot::Mutex<Vec<u32>>);
 
 impl Lock for Std {
-    const NAME: &'static str = "std mutex, bare";
+    const NAME: &'static str = "mutex_std";
 
     fn new(list: Vec<u32>) -> Self {
         Self(std::sync::Mutex::new(list))
@@ -39,7 +39,7 @@ impl Lock for Std {
 }
 
 impl Lock for ParkingLot {
-    const NAME: &'static str = "parking_lot mutex, bare";
+    const NAME: &'static str = "mutex_parking_lot";
 
     fn new(list: Vec<u32>) -> Self {
         Self(parking_lot::Mutex::new(list))
@@ -105,16 +105,37 @@ impl<L: Lock> Contender for MutexBare<L> {
     }
 }
 
+impl<L: Lock> Churn for MutexBare<L> {
+    /// Nobody is registered and nothing shared here: blocks are taken and given back, and the whole
+    /// list is replaced when it is complete.
+    fn churn(&self, blocks: u32) -> bool {
+        let mut hand = Vec::with_capacity(blocks as usize);
+        if self.take(&mut hand, blocks).is_ok() {
+            let _believed = self.give_back(&mut hand);
+        }
+        self.list.with(|free| {
+            let complete = free.len() == self.total as usize;
+            if complete {
+                free.clear();
+                free.extend((0..self.total).rev());
+            }
+            complete
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contender::tests::{loses_nothing, takes_all_or_nothing};
+    use crate::contender::tests::{churns, loses_nothing, takes_all_or_nothing};
 
     #[test]
     fn both_kinds_are_contenders() {
         takes_all_or_nothing::<MutexBare<Std>>();
         loses_nothing::<MutexBare<Std>>();
+        churns::<MutexBare<Std>>();
         takes_all_or_nothing::<MutexBare<ParkingLot>>();
         loses_nothing::<MutexBare<ParkingLot>>();
+        churns::<MutexBare<ParkingLot>>();
     }
 }

@@ -2,7 +2,7 @@
 
 use parking_lot::Mutex;
 
-use crate::contender::{Contender, Exhausted, ReturnError};
+use crate::contender::{Churn, Contender, Exhausted, ReturnError};
 
 /// No agent.
 const NOBODY: u32 = u32::MAX;
@@ -18,6 +18,8 @@ struct State {
     free: Vec<u32>,
     owners: Box<[Owner]>,
     used: Vec<u32>,
+    /// Numbers of agents that have left.
+    vacant: Vec<u32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +36,13 @@ pub struct OwnerHand {
 }
 
 impl State {
+    fn register(&mut self) -> u32 {
+        self.vacant.pop().unwrap_or_else(|| {
+            self.used.push(0);
+            self.used.len() as u32 - 1
+        })
+    }
+
     fn take(&mut self, hand: &mut OwnerHand, blocks: u32) -> Result<(), Exhausted> {
         let available = self.free.len() as u32;
         let Some(rest) = available.checked_sub(blocks) else {
@@ -71,7 +80,7 @@ impl State {
 }
 
 impl Contender for MutexOwner {
-    const NAME: &'static str = "parking_lot mutex, owners";
+    const NAME: &'static str = "mutex_owner";
     type Hand<'pool> = OwnerHand;
 
     fn new(blocks: u32) -> Self {
@@ -80,14 +89,13 @@ impl Contender for MutexOwner {
             free: (0..blocks).rev().collect(),
             owners: vec![vacant; blocks as usize].into(),
             used: Vec::new(),
+            vacant: Vec::new(),
         }))
     }
 
     fn hand(&self) -> OwnerHand {
         let mut state = self.0.lock();
-        state.used.push(0);
-        let agent = state.used.len() as u32 - 1;
-        OwnerHand { agent, blocks: Vec::with_capacity(state.owners.len()) }
+        OwnerHand { agent: state.register(), blocks: Vec::with_capacity(state.owners.len()) }
     }
 
     #[inline]
@@ -105,15 +113,44 @@ impl Contender for MutexOwner {
     }
 }
 
+impl Churn for MutexOwner {
+    /// Nothing is shared here: an owner word has room for one holder.
+    fn churn(&self, blocks: u32) -> bool {
+        let agent = self.0.lock().register();
+        let mut hand = OwnerHand { agent, blocks: Vec::with_capacity(blocks as usize) };
+        if self.take(&mut hand, blocks).is_ok() {
+            self.give_back(&mut hand).expect("a hand has what it took");
+        }
+        let mut state = self.0.lock();
+        state.vacant.push(agent);
+        let total = state.owners.len();
+        let complete = state.free.len() == total;
+        if complete {
+            state.free.clear();
+            state.free.extend((0..total as u32).rev());
+        }
+        complete
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contender::tests::{loses_nothing, takes_all_or_nothing};
+    use crate::contender::tests::{churns, loses_nothing, takes_all_or_nothing};
 
     #[test]
     fn is_a_contender() {
         takes_all_or_nothing::<MutexOwner>();
         loses_nothing::<MutexOwner>();
+        churns::<MutexOwner>();
+    }
+
+    #[test]
+    fn an_agent_that_leaves_makes_room() {
+        let pool = MutexOwner::new(10);
+        pool.churn(1);
+        pool.churn(1);
+        assert_eq!(pool.0.lock().used, [0]);
     }
 
     #[test]

@@ -1,0 +1,169 @@
+//! No lock at all: one thread owns the list, the others send it messages.
+
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread::{self, JoinHandle};
+
+use crate::contender::{Contender, Exhausted, ReturnError};
+
+/// The list of free blocks belongs to one thread behind a channel.
+///
+/// Taking is a message and an answer; giving back is a message that nobody waits for, and its buffer
+/// serves a later answer, so that the steady state allocates nothing here. As bare as
+/// [`MutexBare`](super::MutexBare): whatever is given back is believed.
+#[derive(Debug)]
+pub struct Channel {
+    /// `None` only while the pool is dropped.
+    requests: Option<Sender<Request>>,
+    owner: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+enum Request {
+    Join(SyncSender<Answer>),
+    Take { hand: usize, blocks: u32 },
+    GiveBack(Vec<u32>),
+    CountFree { hand: usize },
+}
+
+#[derive(Debug)]
+enum Answer {
+    Number(usize),
+    Blocks(Result<Vec<u32>, Exhausted>),
+    Free(u32),
+}
+
+/// The way back from the owner, and the blocks.
+#[derive(Debug)]
+pub struct ChannelHand {
+    number: usize,
+    answers: Receiver<Answer>,
+    blocks: Vec<u32>,
+}
+
+/// What the owning thread does until nobody can ask any more.
+fn own(blocks: u32, requests: &Receiver<Request>) {
+    let mut free: Vec<u32> = (0..blocks).rev().collect();
+    let mut hands: Vec<SyncSender<Answer>> = Vec::new();
+    let mut buffers: Vec<Vec<u32>> = Vec::new();
+    let answer = |hands: &[SyncSender<Answer>], hand: usize, answer| {
+        // A hand that was dropped meanwhile wants no answer.
+        let _gone = hands[hand].send(answer);
+    };
+    while let Ok(request) = requests.recv() {
+        match request {
+            Request::Join(hand) => {
+                hands.push(hand);
+                let number = hands.len() - 1;
+                answer(&hands, number, Answer::Number(number));
+            }
+            Request::Take { hand, blocks: requested } => {
+                let available = free.len() as u32;
+                let taken = available.checked_sub(requested).map(|rest| {
+                    let mut taken = buffers.pop().unwrap_or_default();
+                    taken.extend(free.drain(rest as usize..));
+                    taken
+                });
+                let allocated = blocks - available;
+                let refused = Exhausted { requested, available, total: blocks, allocated };
+                answer(&hands, hand, Answer::Blocks(taken.ok_or(refused)));
+            }
+            Request::GiveBack(mut blocks) => {
+                free.append(&mut blocks);
+                buffers.push(blocks);
+            }
+            Request::CountFree { hand } => answer(&hands, hand, Answer::Free(free.len() as u32)),
+        }
+    }
+}
+
+impl Channel {
+    fn send(&self, request: Request) {
+        let requests = self.requests.as_ref().expect("the pool is not being dropped");
+        requests.send(request).expect("the owner lives as long as the pool");
+    }
+}
+
+impl ChannelHand {
+    fn answer(&self) -> Answer {
+        self.answers.recv().expect("the owner lives as long as the pool")
+    }
+}
+
+impl Contender for Channel {
+    const NAME: &'static str = "channel";
+    type Hand<'pool> = ChannelHand;
+
+    fn new(blocks: u32) -> Self {
+        let (sender, requests) = channel();
+        let owner = thread::spawn(move || own(blocks, &requests));
+        Self { requests: Some(sender), owner: Some(owner) }
+    }
+
+    fn hand(&self) -> ChannelHand {
+        let (sender, answers) = sync_channel(1);
+        self.send(Request::Join(sender));
+        let mut hand = ChannelHand { number: 0, answers, blocks: Vec::new() };
+        if let Answer::Number(number) = hand.answer() {
+            hand.number = number;
+        }
+        hand
+    }
+
+    #[inline]
+    fn take(&self, hand: &mut ChannelHand, blocks: u32) -> Result<(), Exhausted> {
+        self.send(Request::Take { hand: hand.number, blocks });
+        match hand.answer() {
+            Answer::Blocks(blocks) => hand.blocks = blocks?,
+            other => unreachable!("one question, one answer: {other:?}"),
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn give_back(&self, hand: &mut ChannelHand) -> Result<(), ReturnError> {
+        self.send(Request::GiveBack(std::mem::take(&mut hand.blocks)));
+        Ok(())
+    }
+
+    fn free(&self) -> u32 {
+        let hand = self.hand();
+        self.send(Request::CountFree { hand: hand.number });
+        match hand.answer() {
+            Answer::Free(free) => free,
+            other => unreachable!("one question, one answer: {other:?}"),
+        }
+    }
+}
+
+impl Drop for Channel {
+    fn drop(&mut self) {
+        drop(self.requests.take());
+        if let Some(owner) = self.owner.take() {
+            // A panic of the owner has shown at whoever asked it.
+            let _ended = owner.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contender::tests::{loses_nothing, takes_all_or_nothing};
+
+    #[test]
+    fn is_a_contender() {
+        takes_all_or_nothing::<Channel>();
+        loses_nothing::<Channel>();
+    }
+
+    #[test]
+    fn a_buffer_comes_back() {
+        let pool = Channel::new(10);
+        let mut hand = pool.hand();
+        pool.take(&mut hand, 4).unwrap();
+        let buffer = hand.blocks.as_ptr();
+        pool.give_back(&mut hand).unwrap();
+        pool.take(&mut hand, 4).unwrap();
+        assert_eq!(hand.blocks.as_ptr(), buffer);
+    }
+}

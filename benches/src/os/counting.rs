@@ -1,0 +1,59 @@
+//! An allocator that counts, when it is asked to.
+#![allow(unsafe_code)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering};
+
+static COUNTING: AtomicBool = AtomicBool::new(false);
+static BYTES: AtomicIsize = AtomicIsize::new(0);
+
+/// The system's allocator. While [`bytes_of`] runs it counts the bytes that are asked for; else it costs
+/// a load and a branch more, so that contenders that allocate can be measured in the same program.
+#[derive(Debug)]
+pub struct Counting;
+
+fn count(bytes: isize) {
+    // Relaxed: one thread switches, allocates and reads.
+    if COUNTING.load(Ordering::Relaxed) {
+        BYTES.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+// SAFETY: every call is passed on to the system's allocator with the arguments it came with, and what
+// that returns is returned. Counting touches two statics and cannot panic, allocate or unwind.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size() as isize);
+        // SAFETY: the caller's promise about `layout` is the one that `System` asks for.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count(layout.size() as isize);
+        // SAFETY: as above.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        count(-(layout.size() as isize));
+        // SAFETY: the caller had `block` from here with this layout, so from `System`.
+        unsafe { System.dealloc(block, layout) }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count(size as isize - layout.size() as isize);
+        // SAFETY: as in `dealloc`; the caller's promise about `size` is the one `System` asks for.
+        unsafe { System.realloc(block, layout, size) }
+    }
+}
+
+/// Heap bytes that `make` leaves behind in what it returns: what was asked for, without the
+/// allocator's own. 0 unless [`Counting`] is the program's allocator. Other threads must not allocate
+/// meanwhile.
+pub fn bytes_of<T>(make: impl FnOnce() -> T) -> (T, usize) {
+    BYTES.store(0, Ordering::Relaxed);
+    COUNTING.store(true, Ordering::Relaxed);
+    let made = make();
+    COUNTING.store(false, Ordering::Relaxed);
+    (made, BYTES.load(Ordering::Relaxed).max(0) as usize)
+}

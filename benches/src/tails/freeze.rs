@@ -1,0 +1,142 @@
+//! Freezes: a thread is stopped for long at whatever instruction it is.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{Churned, Latencies};
+use crate::os::freezing::{Freezable, prepare, times_frozen};
+use crate::os::scheduling::confine;
+use crate::{BLOCKS, Churn};
+
+/// Cores that everything runs on.
+const CORES: usize = 2;
+
+/// Threads that take and give back in a loop: one more than cores, so that while one is frozen the
+/// others have a core each and are not kept waiting by each other.
+const WORKERS: usize = 3;
+
+/// With churn, every so many pairs a worker does a round of it.
+const PAIRS_A_ROUND: u64 = 64;
+
+/// The longest time between two freezes.
+const LONGEST_GAP_NS: u64 = 2_000_000;
+
+/// What is done to the workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Freezes {
+    /// How often one of them is frozen.
+    pub count: u32,
+    /// How long it stays so.
+    pub time: Duration,
+    /// Chooses threads and moments.
+    pub seed: u64,
+}
+
+/// Three threads on two cores take and give back; again and again a random one of them is stopped at a
+/// random instruction. Returns the latencies of operations in which their own thread was not stopped:
+/// what a stopped thread did to the others. With `churn`, they also register agents, share blocks and try
+/// new geometries, and can be stopped within that.
+///
+/// # Errors
+/// The system's, when threads cannot be placed or signalled.
+///
+/// # Panics
+/// When the contender breaks its promises.
+pub fn run<C: Churn>(freezes: Freezes, churn: bool) -> io::Result<(Latencies, Churned)> {
+    prepare(freezes.time)?;
+    let pool = C::new(BLOCKS);
+    let stop = AtomicBool::new(false);
+    let (pool, stop) = (&pool, &stop);
+    let outcome = thread::scope(|scope| {
+        let run = scope.spawn(move || -> io::Result<_> {
+            confine(CORES)?;
+            thread::scope(|scope| {
+                let (ready, victims) = channel();
+                let workers: Vec<_> = (0..WORKERS)
+                    .map(|place| {
+                        let ready = ready.clone();
+                        scope.spawn(move || work(pool, place, ready, stop, churn))
+                    })
+                    .collect();
+                drop(ready);
+                let victims: Vec<_> = victims.iter().collect();
+                let frozen = freeze_at_random(&victims, freezes);
+                // Only now may they leave: a thread that has ended cannot be signalled. Relaxed: nothing
+                // is handed over with it.
+                stop.store(true, Ordering::Relaxed);
+                let mut total = (Latencies::default(), Churned::default());
+                for worker in workers {
+                    let (latencies, churned) = worker.join().expect("no thread panicked");
+                    total = (total.0.plus(&latencies), total.1.plus(churned));
+                }
+                frozen?;
+                Ok(total)
+            })
+        });
+        run.join().expect("no thread panicked")
+    })?;
+    assert_eq!(pool.free(), BLOCKS, "{} lost blocks", C::NAME);
+    Ok(outcome)
+}
+
+fn freeze_at_random(victims: &[Freezable], freezes: Freezes) -> io::Result<()> {
+    let mut rng = fastrand::Rng::with_seed(freezes.seed);
+    for _ in 0..freezes.count {
+        // The rest of the wait is spent awake: a timer's edge is no random moment.
+        let until = Instant::now() + Duration::from_nanos(rng.u64(..LONGEST_GAP_NS));
+        thread::sleep(Duration::from_nanos(rng.u64(..LONGEST_GAP_NS / 2)));
+        while Instant::now() < until {
+            std::hint::spin_loop();
+        }
+        if let Some(victim) = victims.get(rng.usize(..victims.len())) {
+            victim.freeze()?;
+        }
+    }
+    Ok(())
+}
+
+fn work<C: Churn>(
+    pool: &C,
+    place: usize,
+    ready: Sender<Freezable>,
+    stop: &AtomicBool,
+    churn: bool,
+) -> (Latencies, Churned) {
+    let mut hand = pool.hand();
+    let mut latencies = Latencies::default();
+    let mut churned = Churned::default();
+    // Whoever waits for it is there until all have reported.
+    let _heard = ready.send(Freezable::this_thread(place));
+    drop(ready);
+    for pair in 0_u64.. {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        if churn && pair % PAIRS_A_ROUND == 0 {
+            churned.round(pool);
+        }
+        let before = times_frozen();
+        latencies.operation(pool, &mut hand, || times_frozen() != before);
+    }
+    (latencies, churned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::baseline::MutexOwner;
+    use crate::latchless_pool::Leases;
+
+    #[test]
+    fn a_run_measures_and_keeps_its_blocks() {
+        let freezes = Freezes { count: 3, time: Duration::from_millis(1), seed: 5 };
+        for churn in [false, true] {
+            let (latencies, _) = run::<Leases>(freezes, churn).unwrap();
+            assert!(latencies.row("s", "b", Churned::default()).operations > 0);
+        }
+        run::<MutexOwner>(freezes, true).unwrap();
+    }
+}
