@@ -1,11 +1,12 @@
-//! The commands of this repository: `cargo xtask demo`, `cargo xtask test`, `cargo xtask model`.
+//! The commands of this repository: `cargo xtask demo`, `cargo xtask test`, `cargo xtask bench`,
+//! `cargo xtask model`.
 //!
 //! They need nothing but Rust and Python: what else the build needs (cmake, libclang) is looked
 //! for, installed where that is possible without asking, and named exactly where it is not. The
 //! model is fetched once into the user's cache folder.
 //!
 //! Exit codes: 0 done; 1 a command or a check failed; 2 the input or this machine has to be put
-//! right first. `demo` passes on the exit code of the demo.
+//! right first. `demo` and `bench` pass on the exit code of what they run.
 
 #![forbid(unsafe_code)]
 
@@ -13,9 +14,11 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::bench::BenchArgs;
 use crate::demo::DemoArgs;
 use crate::test::TestArgs;
 
+mod bench;
 mod demo;
 mod model;
 mod prerequisites;
@@ -39,6 +42,10 @@ enum Task {
     #[command(after_help = test::EXAMPLES)]
     Test(TestArgs),
 
+    /// Measures the pool beside mutexes and other pools, and prints tables
+    #[command(after_help = bench::EXAMPLES)]
+    Bench(BenchArgs),
+
     /// Fetches the model if need be and prints its path
     #[command(after_help = model::EXAMPLES)]
     Model,
@@ -55,6 +62,8 @@ enum Error {
     Demo(#[from] demo::Error),
     #[error(transparent)]
     Test(#[from] test::Error),
+    #[error(transparent)]
+    Bench(#[from] bench::Error),
 }
 
 impl Error {
@@ -64,6 +73,7 @@ impl Error {
             Self::Prerequisites(_) | Self::Model(_) => 2,
             Self::Demo(error) => error.exit_code(),
             Self::Test(error) => error.exit_code(),
+            Self::Bench(error) => error.exit_code(),
         }
     }
 }
@@ -72,6 +82,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().task {
         Task::Demo(args) => demo::run(&args),
         Task::Test(args) => test::run(&args).map(|()| ExitCode::SUCCESS),
+        Task::Bench(args) => bench::run(&args).map_err(Error::from),
         Task::Model => print_model().map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|error| {

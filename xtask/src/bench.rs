@@ -1,0 +1,188 @@
+//! `cargo xtask bench`: builds the benchmarks in release, with every contender, and hands over to one.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use clap::{Args, ValueEnum};
+
+use crate::run::{self, Failed};
+
+/// Shown at the end of `cargo xtask bench --help`.
+pub(crate) const EXAMPLES: &str = "\
+Examples:
+  cargo xtask bench pool                          throughput and size; about 2 minutes
+  cargo xtask bench pool --json pool.json --svg docs/pool.svg
+  cargo xtask bench tails --json tails.json       starved and frozen threads; about 12 minutes
+  cargo xtask bench tails --quick                 half a minute; not for comparing
+  cargo xtask bench pool -- --backends latchless,mutex_owner --threads 2
+
+Leave the machine alone meanwhile. The first build takes a minute or two.
+What follows `--` goes to the benchmark; `-- --help` lists it.";
+
+/// The options of the benchmarks.
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// What to measure
+    #[arg(value_enum)]
+    bench: Bench,
+
+    /// Write the figures to this file as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+
+    /// Write the picture to this file as SVG
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+
+    /// A short run: shows that everything works
+    #[arg(long)]
+    quick: bool,
+
+    /// Options of the benchmark itself
+    #[arg(last = true, value_name = "OPTION")]
+    rest: Vec<String>,
+}
+
+/// A benchmark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Bench {
+    /// Pairs of allocate and free beside every other pool, near exhaustion, a million blocks, memory
+    Pool,
+    /// The worst latencies: priority inversion, and threads frozen at any instruction (Linux)
+    Tails,
+}
+
+/// Why nothing was measured.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// A file could not be written afterwards.
+    #[error("{option} {}: {problem}; name a file in a folder that exists", path.display())]
+    Output {
+        /// The option.
+        option: &'static str,
+        /// What it names.
+        path: PathBuf,
+        /// What is wrong with that.
+        problem: &'static str,
+    },
+
+    /// It did not compile.
+    #[error("the benchmark could not be built: {0}; the reason is printed above")]
+    Build(Failed),
+
+    /// It was built and could not be started.
+    #[error("the benchmark could not be started: {0}")]
+    Start(Failed),
+}
+
+impl Error {
+    /// 2 for what the user has to put right, else 1.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Output { .. } => 2,
+            Self::Build(_) | Self::Start(_) => 1,
+        }
+    }
+}
+
+/// Runs a benchmark. Returns its exit code, where this process is still there to do so.
+///
+/// # Errors
+/// An option is to be put right first, or the build failed.
+pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, Error> {
+    args.check()?;
+    eprintln!("building the benchmark (the first time a minute or two)");
+    let bin = match args.bench {
+        Bench::Pool => "pool",
+        Bench::Tails => "tails",
+    };
+    let bench = ["--release", "-p", "latchless-benches", "--features", "kvbm", "--bin", bin];
+    run::run(run::cargo().arg("build").args(bench)).map_err(Error::Build)?;
+
+    // `cargo run` rather than a path: cargo alone knows its target folder.
+    let mut command = run::cargo();
+    command.args(["run", "--quiet"]).args(bench).arg("--");
+    args.pass_on(&mut command);
+    let status = run::hand_over(&mut command).map_err(Error::Start)?;
+    Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1).into())
+}
+
+impl BenchArgs {
+    /// A file that cannot be written is told before minutes of measuring, not after.
+    fn check(&self) -> Result<(), Error> {
+        for (option, path) in [("--json", &self.json), ("--svg", &self.svg)] {
+            let Some(path) = path else { continue };
+            let refuse = |problem| Err(Error::Output { option, path: path.clone(), problem });
+            if path.is_dir() || path.file_name().is_none() {
+                return refuse("that is a folder");
+            }
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            if !folder.is_none_or(Path::is_dir) {
+                return refuse("its folder does not exist");
+            }
+        }
+        Ok(())
+    }
+
+    fn pass_on(&self, command: &mut Command) {
+        for (option, path) in [("--json", &self.json), ("--svg", &self.svg)] {
+            if let Some(path) = path {
+                command.arg(option).arg(path);
+            }
+        }
+        if self.quick {
+            command.arg("--quick");
+        }
+        command.args(&self.rest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, FromArgMatches, Parser};
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Alone {
+        #[command(flatten)]
+        args: BenchArgs,
+    }
+
+    fn parse(words: &[&str]) -> Result<BenchArgs, clap::Error> {
+        let matches = Alone::command().no_binary_name(true).try_get_matches_from(words)?;
+        Ok(Alone::from_arg_matches(&matches)?.args)
+    }
+
+    #[test]
+    fn every_option_is_passed_on() {
+        let words = ["tails", "--json", "a.json", "--svg", "b.svg", "--quick", "--", "--seed", "7"];
+        let args = parse(&words).unwrap();
+        assert_eq!(args.bench, Bench::Tails);
+        let mut command = Command::new("tails");
+        args.pass_on(&mut command);
+        assert_eq!(run::shown(&command), "tails --json a.json --svg b.svg --quick --seed 7");
+    }
+
+    #[test]
+    fn a_benchmark_must_be_named_and_exist() {
+        for words in [[].as_slice(), &["engines"]] {
+            let error = parse(words).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{words:?}");
+        }
+    }
+
+    #[test]
+    fn files_must_have_a_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let check =
+            |option, path: &Path| parse(&["pool", option, path.to_str().unwrap()]).unwrap().check();
+        check("--json", &folder.path().join("out.json")).unwrap();
+        check("--svg", Path::new("out.svg")).unwrap();
+        let error = check("--svg", folder.path()).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains("--svg"), "{error}");
+        let error = check("--json", &folder.path().join("none/out.json")).unwrap_err();
+        assert!(error.to_string().contains("does not exist"), "{error}");
+    }
+}
