@@ -1,8 +1,9 @@
 //! A pool that is nearly full, and requests of random size that may or may not fit.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::together;
+use super::for_a_while;
 use crate::BLOCKS;
 use crate::contender::Contender;
 
@@ -66,36 +67,28 @@ impl<'pool, C: Contender> Scarce<'pool, C> {
         Self { pool, held }
     }
 
-    /// Lets two threads make `attempts` requests each, of sizes that depend on the seed alone.
+    /// Lets two threads ask for the time of `slice`, for sizes that depend on the seed alone. Returns the
+    /// time, and what came of it.
     ///
     /// # Panics
     /// When the contender refuses to take blocks back.
-    pub fn run(&self, attempts: u64, seed: u64) -> (Duration, Attempts) {
-        let (apart, first) = self.phase(attempts - attempts / 2, seed, false);
-        let (racing, second) = self.phase(attempts / 2, !seed, true);
+    pub fn run(&self, slice: Duration, seed: u64) -> (Duration, Attempts) {
+        let (apart, first) = self.phase(slice / 2, seed, false);
+        let (racing, second) = self.phase(slice / 2, !seed, true);
         (apart + racing, first.plus(second))
     }
 
-    fn phase(&self, attempts: u64, seed: u64, racing: bool) -> (Duration, Attempts) {
-        let (time, outcomes) = together(
+    fn phase(&self, slice: Duration, seed: u64, racing: bool) -> (Duration, Attempts) {
+        let pool = self.pool;
+        let (time, outcomes) = for_a_while(
             THREADS as usize,
-            |i| (self.pool.hand(), fastrand::Rng::with_seed(seed.wrapping_add(i as u64))),
-            |(mut hand, mut rng)| {
+            slice,
+            |i| (pool.hand(), fastrand::Rng::with_seed(seed.wrapping_add(i as u64))),
+            |(mut hand, mut rng), stop| {
                 let mut outcome = Attempts::default();
-                for _ in 0..attempts {
-                    let blocks = size(&mut rng, racing);
-                    match self.pool.take(&mut hand, blocks) {
-                        Ok(()) => {
-                            outcome.granted += 1;
-                            outcome.wrong += u64::from(blocks > ROOM);
-                            self.pool.give_back(&mut hand).expect("a hand has what it took");
-                        }
-                        Err(error) => {
-                            outcome.refused += 1;
-                            let fits = !racing && blocks <= SHARE;
-                            outcome.wrong += u64::from(fits || error.available >= blocks);
-                        }
-                    }
+                // Relaxed: nothing is handed over with it.
+                while !stop.load(Ordering::Relaxed) {
+                    ask(pool, &mut hand, size(&mut rng, racing), racing, &mut outcome);
                 }
                 outcome
             },
@@ -127,6 +120,29 @@ impl Attempts {
     }
 }
 
+/// One request, and whether what came of it can be right.
+#[inline]
+fn ask<'pool, C: Contender>(
+    pool: &'pool C,
+    hand: &mut C::Hand<'pool>,
+    blocks: u32,
+    racing: bool,
+    outcome: &mut Attempts,
+) {
+    match pool.take(hand, blocks) {
+        Ok(()) => {
+            outcome.granted += 1;
+            outcome.wrong += u64::from(blocks > ROOM);
+            pool.give_back(hand).expect("a hand has what it took");
+        }
+        Err(error) => {
+            outcome.refused += 1;
+            let fits = !racing && blocks <= SHARE;
+            outcome.wrong += u64::from(fits || error.available >= blocks);
+        }
+    }
+}
+
 /// Of 10 requests 9 are of up to a thread's share, or while racing of up to the whole room; the tenth
 /// never fits.
 fn size(rng: &mut fastrand::Rng, racing: bool) -> u32 {
@@ -139,19 +155,47 @@ fn size(rng: &mut fastrand::Rng, racing: bool) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
     use crate::baseline::{MutexOwner, OwnerHand};
     use crate::contender::{Exhausted, ReturnError};
     use crate::latchless_pool::Leases;
 
+    /// A run by count rather than by time.
+    fn outcome<C: Contender>(pool: &C, racing: bool) -> Attempts {
+        thread::scope(|scope| {
+            let threads: Vec<_> = (0..u64::from(THREADS))
+                .map(|seed| {
+                    scope.spawn(move || {
+                        let mut rng = fastrand::Rng::with_seed(seed);
+                        let (mut hand, mut outcome) = (pool.hand(), Attempts::default());
+                        for _ in 0..5_000 {
+                            let blocks = size(&mut rng, racing);
+                            ask(pool, &mut hand, blocks, racing, &mut outcome);
+                        }
+                        outcome
+                    })
+                })
+                .collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .fold(Attempts::default(), Attempts::plus)
+        })
+    }
+
     fn is_exact<C: Contender>() {
         let pool = C::new(BLOCKS);
         let scarce = Scarce::new(&pool, 7);
         assert_eq!(pool.free(), ROOM);
-        let (_, outcome) = scarce.run(5_000, 11);
-        assert_eq!(outcome.granted + outcome.refused, 10_000);
-        assert!(outcome.refused > 100, "{outcome:?}");
-        assert_eq!(outcome.wrong, 0, "{outcome:?}");
+        for racing in [false, true] {
+            let outcome = outcome(&pool, racing);
+            assert_eq!(outcome.granted + outcome.refused, 10_000);
+            assert!(outcome.refused > 500, "{outcome:?}");
+            assert_eq!(outcome.wrong, 0, "racing {racing}: {outcome:?}");
+        }
+        scarce.run(Duration::from_millis(2), 11);
         scarce.release();
     }
 
@@ -197,7 +241,9 @@ mod tests {
     #[test]
     fn a_refusal_for_no_reason_shows() {
         let pool = Capricious::new(BLOCKS);
-        let (_, outcome) = Scarce::new(&pool, 7).run(5_000, 11);
+        let scarce = Scarce::new(&pool, 7);
+        let outcome = outcome(&pool, false);
+        scarce.release();
         assert!(outcome.wrong > 0, "{outcome:?}");
     }
 }

@@ -8,47 +8,101 @@ pub use self::rounds::{Entry, Summary, interleave, median};
 
 use std::hint::black_box;
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::contender::Contender;
 
 /// Lets each of `threads` threads do `pairs` pairs of `blocks` blocks, and returns the time from the
-/// common start to the end of the last one.
+/// common start to the end of the last one: for criterion, which chooses the number itself.
 ///
 /// # Panics
 /// When the pool is too small for all threads to hold `blocks` blocks at once, or a contender breaks its
 /// promises.
 pub fn pairs<C: Contender>(pool: &C, threads: usize, blocks: u32, pairs: u64) -> Duration {
-    let (time, _) = together(
-        threads,
-        |_| pool.hand(),
-        |mut hand| {
-            for _ in 0..pairs {
-                pool.take(&mut hand, black_box(blocks)).expect("the pool has room for all");
-                black_box(&mut hand);
-                pool.give_back(&mut hand).expect("a hand has what it took");
-            }
-        },
-    );
-    time
+    let work = |mut hand| {
+        for _ in 0..pairs {
+            pair(pool, &mut hand, blocks);
+        }
+    };
+    let ((), spans) = together(threads, |_| pool.hand(), work, || {});
+    let begun = spans.iter().map(|span| span.begun).min();
+    let ended = spans.iter().map(|span| span.ended).max();
+    begun.zip(ended).map_or(Duration::ZERO, |(begun, ended)| ended - begun)
 }
 
-/// Runs `work` on so many threads, each with what `ready` made for it beforehand. Returns the time from
-/// the common start to the end of the last one, and what each returned. Each thread is pinned to a core
-/// of its own, as far as there are cores.
+/// Pairs a second, all threads together, when `threads` threads take and give back `blocks` blocks for
+/// the time of `slice`.
+///
+/// Until it is over all of them are at work. With a number of pairs for each, a lock that lets one thread
+/// run ahead would be measured without contention: first one thread alone, then the other.
 ///
 /// # Panics
-/// When `ready` or `work` does.
-pub(crate) fn together<H, R: Send>(
+/// As [`pairs`].
+pub fn rate<C: Contender>(pool: &C, threads: usize, blocks: u32, slice: Duration) -> f64 {
+    let work = |mut hand, stop: &AtomicBool| {
+        let mut count = 0_u64;
+        loop {
+            pair(pool, &mut hand, blocks);
+            count += 1;
+            // Relaxed: nothing is handed over with it.
+            if stop.load(Ordering::Relaxed) {
+                return count;
+            }
+        }
+    };
+    let (time, counts) = for_a_while(threads, slice, |_| pool.hand(), work);
+    counts.iter().sum::<u64>() as f64 / time.as_secs_f64()
+}
+
+#[inline]
+fn pair<'pool, C: Contender>(pool: &'pool C, hand: &mut C::Hand<'pool>, blocks: u32) {
+    pool.take(hand, black_box(blocks)).expect("the pool has room for all");
+    black_box(&mut *hand);
+    pool.give_back(hand).expect("a hand has what it took");
+}
+
+/// Runs `work` on so many threads until `slice` is over, which it is told by the flag. Returns the time
+/// from the first one's start to the flag, and what each returned.
+fn for_a_while<H, R: Send>(
+    threads: usize,
+    slice: Duration,
+    ready: impl Fn(usize) -> H + Sync,
+    work: impl Fn(H, &AtomicBool) -> R + Sync,
+) -> (Duration, Vec<R>) {
+    let stop = AtomicBool::new(false);
+    let wait = || {
+        thread::sleep(slice);
+        stop.store(true, Ordering::Relaxed);
+        Instant::now()
+    };
+    let (stopped, spans) = together(threads, ready, |hand| work(hand, &stop), wait);
+    let begun = spans.iter().map(|span| span.begun).min();
+    // Where there are fewer cores than threads, the flag may be set before anybody has begun.
+    let time = begun.map_or(Duration::ZERO, |begun| stopped.saturating_duration_since(begun));
+    (time.max(Duration::from_nanos(1)), spans.into_iter().map(|span| span.result).collect())
+}
+
+/// When a thread worked, and what it returned.
+struct Span<R> {
+    begun: Instant,
+    ended: Instant,
+    result: R,
+}
+
+/// Runs `work` on so many threads that begin together, each with what `ready` made for it beforehand, and
+/// `meanwhile` on this one. Each thread is pinned to a core of its own, as far as there are cores.
+fn together<H, R: Send, M>(
     threads: usize,
     ready: impl Fn(usize) -> H + Sync,
     work: impl Fn(H) -> R + Sync,
-) -> (Duration, Vec<R>) {
+    meanwhile: impl FnOnce() -> M,
+) -> (M, Vec<Span<R>>) {
     let cores = core_affinity::get_core_ids().unwrap_or_default();
-    let begin = Barrier::new(threads);
+    let begin = Barrier::new(threads + 1);
     let (begin, ready, work) = (&begin, &ready, &work);
-    let done: Vec<_> = thread::scope(|scope| {
+    thread::scope(|scope| {
         let running: Vec<_> = (0..threads)
             .map(|i| {
                 let core = cores.get(i % cores.len().max(1)).copied();
@@ -59,55 +113,37 @@ pub(crate) fn together<H, R: Send>(
                     begin.wait();
                     let begun = Instant::now();
                     let result = work(hand);
-                    (begun, Instant::now(), result)
+                    Span { begun, ended: Instant::now(), result }
                 })
             })
             .collect();
-        running.into_iter().map(|thread| thread.join().expect("no thread panicked")).collect()
-    });
-    let begun = done.iter().map(|(begun, ..)| *begun).min();
-    let ended = done.iter().map(|(_, ended, _)| *ended).max();
-    let time = begun.zip(ended).map_or(Duration::ZERO, |(begun, ended)| ended - begun);
-    (time, done.into_iter().map(|(.., result)| result).collect())
-}
-
-/// Pairs of each thread that take about `slice` of time: a warm-up that is of use.
-pub fn pairs_in<C: Contender>(pool: &C, threads: usize, blocks: u32, slice: Duration) -> u64 {
-    let mut count = 1_000;
-    loop {
-        let time = pairs(pool, threads, blocks, count).max(Duration::from_nanos(1));
-        if time * 4 >= slice {
-            let fitting = count as f64 * slice.as_secs_f64() / time.as_secs_f64();
-            return (fitting as u64).max(1);
-        }
-        count *= 4;
-    }
+        begin.wait();
+        let met = meanwhile();
+        let join = |thread: thread::ScopedJoinHandle<'_, Span<R>>| {
+            thread.join().expect("no thread panicked")
+        };
+        (met, running.into_iter().map(join).collect())
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::backends::{self, Visitor};
-    use crate::baseline::MutexOwner;
 
     #[test]
     fn every_contender_runs_and_keeps_its_blocks() {
         struct Runs;
         impl Visitor for Runs {
             fn visit<C: Contender + 'static>(&mut self) {
-                let pool = C::new(64);
+                let pool = C::new(100);
                 for threads in [1, 2, 4] {
                     pairs(&pool, threads, 16, 100);
-                    assert_eq!(pool.free(), 64, "{}", C::NAME);
+                    assert!(rate(&pool, threads, 16, Duration::from_millis(5)) > 0.0);
+                    assert_eq!(pool.free(), 100, "{}", C::NAME);
                 }
             }
         }
         backends::all(&mut Runs);
-    }
-
-    #[test]
-    fn a_slice_has_at_least_a_pair() {
-        let pool = MutexOwner::new(64);
-        assert!(pairs_in(&pool, 1, 1, Duration::from_nanos(1)) >= 1);
     }
 }

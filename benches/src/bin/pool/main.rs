@@ -89,7 +89,7 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<(), NotWritten> {
-    let (rounds, slice_ms) = if cli.quick { (3, 2) } else { (cli.rounds, cli.slice_ms) };
+    let (rounds, slice_ms) = if cli.quick { (3, 4) } else { (cli.rounds, cli.slice_ms) };
     let slice = Duration::from_millis(slice_ms);
     let settings = Settings { rounds: rounds.into(), slice, backends: cli.backends };
 

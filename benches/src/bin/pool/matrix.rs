@@ -2,7 +2,7 @@
 
 use latchless_benches::backends::{self, Visitor};
 use latchless_benches::baseline::MutexOwner;
-use latchless_benches::measure::{Entry, Summary, interleave, median, pairs, pairs_in};
+use latchless_benches::measure::{Entry, Summary, interleave, median, rate};
 use latchless_benches::report::{Chart, Line, Panel, figure, table as markdown};
 use latchless_benches::{BLOCKS, Contender, REQUESTS};
 
@@ -26,12 +26,12 @@ impl Visitor for Cell<'_> {
             return;
         }
         let Self { threads, blocks, .. } = *self;
-        let count = pairs_in(&C::new(BLOCKS), threads, blocks, self.settings.slice);
+        let slice = self.settings.slice;
         self.entries.push(Entry::new(C::NAME, move || {
             let pool = C::new(BLOCKS);
-            let time = pairs(&pool, threads, blocks, count);
+            let rate = rate(&pool, threads, blocks, slice) / 1e6;
             assert_eq!(pool.free(), BLOCKS, "{} lost blocks", C::NAME);
-            (count * threads as u64) as f64 / time.as_secs_f64() / 1e6
+            rate
         }));
     }
 }
@@ -40,7 +40,7 @@ impl Visitor for Cell<'_> {
 pub(crate) fn measure(settings: &Settings, threads: u8) -> Vec<Row> {
     let mut rows = Vec::new();
     for n in REQUESTS {
-        eprintln!("measuring {threads} threads, {n} blocks a request");
+        eprintln!("measuring: threads {threads}, blocks a request {n}");
         let mut cell = Cell { settings, threads: threads.into(), blocks: n, entries: Vec::new() };
         backends::all(&mut cell);
         let rounds = interleave(&cell.entries, settings.rounds);
@@ -66,7 +66,7 @@ pub(crate) fn ratios(entries: &[Entry], rounds: &[Vec<f64>]) -> Vec<Option<f64>>
 }
 
 /// A rate, and in brackets its ratio to the baseline.
-pub(crate) fn rate(rate: f64, ratio: Option<f64>) -> String {
+pub(crate) fn cell(rate: f64, ratio: Option<f64>) -> String {
     let ratio = ratio.map(|ratio| format!(" ({})", figure(ratio)));
     figure(rate) + &ratio.unwrap_or_default()
 }
@@ -80,11 +80,11 @@ pub(crate) fn table(threads: u8, rows: &[Row]) -> String {
     let backends = rows.iter().filter(|row| row.n == REQUESTS[0]).map(|row| row.backend);
     let lines: Vec<_> = backends
         .map(|backend| {
-            let cell = |n| {
+            let at = |n| {
                 let row = rows.iter().find(|row| row.backend == backend && row.n == n);
-                row.map_or_else(String::new, |row| rate(row.mpairs_per_s, row.x_mutex_owner))
+                row.map_or_else(String::new, |row| cell(row.mpairs_per_s, row.x_mutex_owner))
             };
-            let [a, b, c, d] = REQUESTS.map(cell);
+            let [a, b, c, d] = REQUESTS.map(at);
             [backend.to_owned(), a, b, c, d]
         })
         .collect();
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn every_contender_is_measured() {
-        let slice = std::time::Duration::from_micros(100);
+        let slice = std::time::Duration::from_millis(5);
         let settings = Settings { rounds: 1, slice, backends: Vec::new() };
         let rows = measure(&settings, 2);
         assert_eq!(rows.len(), backends::names().len() * REQUESTS.len());

@@ -1,7 +1,7 @@
 //! A large pool beside a small one: time and memory.
 
 use latchless_benches::latchless_pool::Leases;
-use latchless_benches::measure::{Entry, interleave, median, pairs, pairs_in};
+use latchless_benches::measure::{Entry, interleave, median, rate};
 use latchless_benches::os::counting::bytes_of;
 use latchless_benches::report::{figure, table as markdown};
 use latchless_benches::{BLOCKS, Contender, REQUESTS};
@@ -13,9 +13,8 @@ const MILLION: u32 = 1_000_000;
 
 /// Nanoseconds of a pair, one thread.
 fn entry(settings: &Settings, blocks: u32, n: u32) -> Entry {
-    let pool = Leases::new(blocks);
-    let count = pairs_in(&pool, 1, n, settings.slice);
-    Entry::new(Leases::NAME, move || pairs(&pool, 1, n, count).as_secs_f64() * 1e9 / count as f64)
+    let (pool, slice) = (Leases::new(blocks), settings.slice);
+    Entry::new(Leases::NAME, move || 1e9 / rate(&pool, 1, n, slice))
 }
 
 /// Ours alone.
@@ -78,7 +77,7 @@ mod tests {
 
     #[test]
     fn every_size_of_request_is_measured() {
-        let slice = std::time::Duration::from_micros(100);
+        let slice = std::time::Duration::from_millis(2);
         let rows = measure(&Settings { rounds: 1, slice, backends: Vec::new() });
         assert_eq!(rows.iter().map(|row| row.n).collect::<Vec<_>>(), REQUESTS);
         assert!(rows.iter().all(|row| row.ratio > 0.0), "{rows:?}");
