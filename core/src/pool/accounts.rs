@@ -148,6 +148,8 @@ struct Account {
     word: AtomicU64,
     quota: Quota,
     reserve: Reserve,
+    /// Regions of the pool in which the agent has or had blocks.
+    regions: AtomicU64,
 }
 
 impl Account {
@@ -226,6 +228,7 @@ impl Accounts {
                     word: AtomicU64::new(0),
                     quota: Quota::new(),
                     reserve: Reserve::new(),
+                    regions: AtomicU64::new(0),
                 })
                 .collect(),
             vacant: (0..agents.div_ceil(SPAN_BLOCKS))
@@ -255,6 +258,8 @@ impl Accounts {
         let account = &self.slots[slot as usize];
         let generation = account.load().generation();
         account.quota.begin(generation);
+        // Relaxed: published by the word. What an allocation of the last agent may still add does no harm.
+        account.regions.store(0, Ordering::Relaxed);
         account.word.fetch_or(Word::OPEN, Ordering::AcqRel);
         Some(AgentHandle { slot, generation })
     }
@@ -286,6 +291,24 @@ impl Accounts {
         let now = self.load(agent)?;
         let tenure = Tenure { slot: agent.slot, number: now.tenure() };
         Some(Standing { tenure, limited: now.is_limited() })
+    }
+
+    /// Notes that an agent is going to be charged for blocks in these regions: a bit for each.
+    #[inline]
+    pub(super) fn mark(&self, slot: u32, regions: u64) {
+        let Some(Account { regions: marked, .. }) = self.slots.get(slot as usize) else {
+            return; // Another pool's agent: the charge refuses it.
+        };
+        // Relaxed: the charge that follows publishes what was read or written here, and while an agent is
+        // there no bit goes.
+        if marked.load(Ordering::Relaxed) & regions != regions {
+            marked.fetch_or(regions, Ordering::Relaxed);
+        }
+    }
+
+    /// Regions in which blocks may be that a tenure was charged for, asked after its end.
+    pub(super) fn regions(&self, slot: u32) -> u64 {
+        self.slots[slot as usize].regions.load(Ordering::Relaxed)
     }
 
     /// Blocks charged to an agent; `None` when it is not there.

@@ -74,12 +74,22 @@ impl BlockPool {
             }
         }
         let (mut freed, mut limited) = (0, false);
-        for (handle, word) in handles.iter().zip(claimed) {
-            // Lost only to somebody who frees the whole agent, and counts the block there.
-            if self.blocks.spans[handle.span()].owners.revoke(handle.bit(), word) {
-                self.blocks.free(handle.span(), 1 << handle.bit());
-                limited |= self.accounts.uncharge_tag(agent.slot(), word.tag(), 1);
-                freed += 1;
+        let of_one_span = |a: &(BlockHandle, Word), b: &(BlockHandle, Word)| {
+            (a.0.span(), a.1.tag()) == (b.0.span(), b.1.tag())
+        };
+        let claimed: SmallVec<[_; 64]> = handles.into_iter().zip(claimed).collect();
+        for group in claimed.chunk_by(of_one_span) {
+            let (span, tag) = (group[0].0.span(), group[0].1.tag());
+            let owners = &self.blocks.spans[span].owners;
+            // A block is lost only to somebody who frees the whole agent, and counts the block there.
+            let mask = group
+                .iter()
+                .filter(|(handle, word)| owners.revoke(handle.bit(), *word))
+                .fold(0, |mask, (handle, _)| mask | 1 << handle.bit());
+            if mask != 0 {
+                self.blocks.free(span, mask);
+                limited |= self.accounts.uncharge_tag(agent.slot(), tag, mask.count_ones());
+                freed += mask.count_ones();
             }
         }
         if limited {

@@ -311,11 +311,14 @@ impl BlockPool {
         home: usize,
     ) -> Result<Option<RawLease>, AllocateError> {
         let mut runs = Runs::new();
+        let mut regions = 0;
         self.blocks.claim(blocks, home, |Claim { span, spans, mask }| {
+            regions |= self.blocks.regions(span, spans);
             let first = span as u32 * SPAN_BLOCKS;
             let owners = &self.blocks.spans[span].owners;
             owners.record(first, mask, spans, tenure, |run| runs.push(run));
         });
+        self.accounts.mark(tenure.slot(), regions);
         match self.accounts.charge(agent, tenure, blocks) {
             Ok(()) => Ok(Some(RawLease { agent, layer, tenure, runs, len: blocks })),
             // The agent was freed or has left since we read its tenure, or another thread took what was

@@ -54,7 +54,12 @@ pub(super) struct Blocks {
     pub(super) spans: Box<[Span]>,
     free_list: FreeList,
     cursors: Box<[CachePadded<AtomicU32>]>,
+    /// A region is `1 << region_shift` spans.
+    region_shift: u32,
 }
+
+/// Parts that a pool is divided into, to remember where an agent has blocks.
+const REGIONS: usize = 64;
 
 impl Blocks {
     pub(super) fn new(blocks: u32, cursors: usize) -> Self {
@@ -72,7 +77,26 @@ impl Blocks {
                 CachePadded::new(AtomicU32::new(start as u32))
             })
             .collect();
-        Self { free_list: FreeList::new(spans.len()), spans, cursors }
+        let region_shift = spans.len().div_ceil(REGIONS).next_power_of_two().ilog2();
+        Self { free_list: FreeList::new(spans.len()), spans, cursors, region_shift }
+    }
+
+    /// The regions of `spans` spans, a bit for each.
+    #[inline]
+    pub(super) fn regions(&self, first: usize, spans: u32) -> u64 {
+        let (from, to) =
+            (first >> self.region_shift, (first + spans as usize - 1) >> self.region_shift);
+        u64::MAX >> (REGIONS - 1 - (to - from)) << from
+    }
+
+    /// The spans of these regions, in order.
+    pub(super) fn spans_of(&self, regions: u64) -> impl Iterator<Item = (usize, &Span)> {
+        let size = 1 << self.region_shift;
+        self.spans
+            .chunks(size)
+            .enumerate()
+            .filter(move |(region, _)| regions >> region & 1 != 0)
+            .flat_map(move |(region, spans)| (region * size..).zip(spans))
     }
 
     /// Claims `n` blocks, calling `claimed` with each part. The caller holds `n` permits, so the blocks
@@ -176,6 +200,27 @@ impl Blocks {
             && !self.free_list.try_push(BlockId(span as u32 * SPAN_BLOCKS))
         {
             listed.store(false, Ordering::Release);
+        }
+    }
+}
+
+#[cfg(all(test, not(latchless_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn regions_cover_their_spans_and_no_others() {
+        for blocks in [1, 64, 65, 4_096, 8_192, 100_000, 1 << 20] {
+            let pool = Blocks::new(blocks, 1);
+            assert!(pool.spans_of(u64::MAX).map(|(i, _)| i).eq(0..pool.spans.len()), "{blocks}");
+            for span in [0, pool.spans.len() / 3, pool.spans.len() - 1] {
+                let near = pool.spans_of(pool.regions(span, 1)).map(|(i, _)| i);
+                let near: Vec<_> = near.collect();
+                assert!(near.contains(&span) && near.len() <= pool.spans.len().div_ceil(32));
+            }
+            let range = pool.spans.len().min(100);
+            let regions = pool.regions(pool.spans.len() - range, range as u32);
+            assert!(pool.spans_of(regions).count() >= range);
         }
     }
 }

@@ -21,7 +21,7 @@ impl BlockPool {
     /// shares stop counting for it and are freed with the last lease on them.
     ///
     /// One instant decides: what was allocated before it goes, what comes after it stays. Costs a walk
-    /// over the pool's blocks that are not free.
+    /// over those 64ths of the pool in which the agent has had blocks since it was registered.
     pub fn free_agent(&self, agent: AgentHandle) -> u32 {
         let Some((tenure, had)) = self.accounts.sweep(agent) else {
             return 0;
@@ -61,7 +61,7 @@ impl BlockPool {
                 tenures.push((agent.slot(), tenure));
             }
         }
-        self.free_if(|word| {
+        self.free_if(u64::MAX, |word| {
             word.kind() == Kind::Shared
                 || tenures
                     .binary_search_by_key(&word.value(), |(slot, _)| *slot)
@@ -72,7 +72,7 @@ impl BlockPool {
 
     /// Frees what an agent was charged before `tenure`.
     fn free_before(&self, tenure: Tenure) {
-        self.free_if(|word| {
+        self.free_if(self.accounts.regions(tenure.slot()), |word| {
             word.kind() != Kind::Shared
                 && word.value() == tenure.slot()
                 && self.is_before(tenure, word)
@@ -85,10 +85,10 @@ impl BlockPool {
         tenure.is_after(word.tag()) && self.accounts.can_judge(tenure)
     }
 
-    /// Frees every run, and every single block, whose owner word says so.
-    fn free_if(&self, condemned: impl Fn(Word) -> bool) {
+    /// Frees every run, and every single block, of these regions whose owner word says so.
+    fn free_if(&self, regions: u64, condemned: impl Fn(Word) -> bool) {
         let home = thread_index();
-        for (i, span) in self.blocks.spans.iter().enumerate() {
+        for (i, span) in self.blocks.spans_of(regions) {
             let mut freed = 0;
             for bit in blocks_of(0, FULL & !span.free.load()) {
                 let word = span.owners.load(bit);

@@ -235,6 +235,8 @@ impl BlockPool {
         self.accounts.check_quota(to, raw.len).map_err(refused)?;
         let home = thread_index();
         let covered = self.cover_reserve(raw, home)?;
+        let regions = raw.runs.iter().map(|run| self.blocks.regions(run.span(), run.spans()));
+        self.accounts.mark(to.slot(), regions.fold(0, |all, regions| all | regions));
         let charged = self.charge_now(to, raw.len).map_err(refused);
         if charged.is_err() && covered > 0 {
             self.permits.release(covered, home);
