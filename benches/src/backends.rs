@@ -55,9 +55,21 @@ pub fn names() -> Vec<&'static str> {
     names.0
 }
 
+/// Names for a picture's legend: each has the same colour in all pictures.
+pub fn coloured(wanted: &[&str]) -> Vec<(String, usize)> {
+    let names = names().into_iter().enumerate();
+    names.filter(|(_, name)| wanted.contains(name)).map(|(i, name)| (name.to_owned(), i)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_colour_is_the_name_s_own() {
+        let few = coloured(&["mutex_owner", "latchless"]);
+        assert_eq!(few, [("latchless".to_owned(), 0), ("mutex_owner".to_owned(), 2)]);
+    }
 
     #[test]
     fn names_are_words_of_their_own() {

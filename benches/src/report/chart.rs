@@ -16,8 +16,7 @@ const PANEL_HEIGHT: f64 = 270.0;
 const LEGEND_ROW: f64 = 22.0;
 const LEGEND_COLUMNS: usize = 4;
 
-/// Colours on a light and on a dark background, for lines in order. The first is the one that the
-/// picture is about, and is drawn thicker.
+/// Colours on a light and on a dark background.
 const COLOURS: [(&str, &str); 9] = [
     ("#0969da", "#58a6ff"),
     ("#1b9aaa", "#56d4dd"),
@@ -39,8 +38,9 @@ pub struct Chart {
     pub subtitle: String,
     /// A value of the axis, as one reads it.
     pub unit: fn(f64) -> String,
-    /// The names of lines. A name has the same colour in each panel.
-    pub names: Vec<String>,
+    /// The names of lines, as the legend lists them, each with the number of its colour. Colour 0 is
+    /// drawn thicker: the one that the picture is about.
+    pub names: Vec<(String, usize)>,
     /// Side by side.
     pub panels: Vec<Panel>,
 }
@@ -171,18 +171,18 @@ impl Chart {
 
     fn legend(&self, top: f64) -> Group {
         let column = (WIDTH - 2.0 * MARGIN) / LEGEND_COLUMNS as f64;
-        let entries = self.names.iter().enumerate().map(|(i, name)| {
+        let entries = self.names.iter().enumerate().map(|(i, (name, colour))| {
             let x = MARGIN + (i % LEGEND_COLUMNS) as f64 * column;
             let y = top + (i / LEGEND_COLUMNS) as f64 * LEGEND_ROW;
             let points = [(x, y - 4.0), (x + 12.0, y - 4.0), (x + 24.0, y - 4.0)];
-            let style = if i == 0 { "strong" } else { "plain" };
-            Group::new().add(mark(i, &points)).add(text(name, style, x + 32.0, y))
+            let style = if *colour == 0 { "strong" } else { "plain" };
+            Group::new().add(mark(*colour, &points)).add(text(name, style, x + 32.0, y))
         });
         entries.fold(Group::new(), Group::add)
     }
 
     fn colour(&self, name: &str) -> usize {
-        self.names.iter().position(|known| known == name).unwrap_or(self.names.len())
+        self.names.iter().find(|(known, _)| known == name).map_or(0, |(_, colour)| *colour)
     }
 }
 
@@ -248,7 +248,7 @@ mod tests {
             title: "A < B & C".to_owned(),
             subtitle: "two steps".to_owned(),
             unit: |value| format!("{value} M/s"),
-            names: vec!["ours".to_owned(), "theirs".to_owned()],
+            names: vec![("ours".to_owned(), 0), ("theirs".to_owned(), 1)],
             panels: vec![Panel {
                 title: "one".to_owned(),
                 steps: vec!["n=1".to_owned(), "n=8".to_owned()],

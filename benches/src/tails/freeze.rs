@@ -48,6 +48,7 @@ pub struct Freezes {
 pub fn run<C: Churn>(freezes: Freezes, churn: bool) -> io::Result<(Latencies, Churned)> {
     prepare(freezes.time)?;
     let pool = C::new(BLOCKS);
+    let mut held = super::hold(&pool);
     let stop = AtomicBool::new(false);
     let (pool, stop) = (&pool, &stop);
     let outcome = thread::scope(|scope| {
@@ -78,6 +79,7 @@ pub fn run<C: Churn>(freezes: Freezes, churn: bool) -> io::Result<(Latencies, Ch
         });
         run.join().expect("no thread panicked")
     })?;
+    pool.give_back(&mut held).expect("a hand has what it took");
     assert_eq!(pool.free(), BLOCKS, "{} lost blocks", C::NAME);
     Ok(outcome)
 }
@@ -116,7 +118,8 @@ fn work<C: Churn>(
             break;
         }
         if churn && pair % PAIRS_A_ROUND == 0 {
-            churned.round(pool);
+            let before = times_frozen();
+            churned.round(pool, || times_frozen() != before);
         }
         let before = times_frozen();
         latencies.operation(pool, &mut hand, || times_frozen() != before);

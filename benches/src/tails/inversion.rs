@@ -19,12 +19,13 @@ const IDLE_THREADS: usize = 4;
 /// How often the measured thread needs blocks.
 const PERIOD: Duration = Duration::from_micros(100);
 
-/// With churn, every so many pairs of an idle thread one of them does a round of it.
+/// With churn, every so many pairs a thread does a round of it.
 const PAIRS_A_ROUND: u64 = 16;
 
 /// Two busy threads of normal priority, one on each of two cores, four threads of idle priority that use
 /// the pool in a loop, and one of normal priority that takes and gives back every 100 µs for `time`: its
-/// latencies. With `churn`, the idle threads also register agents, share blocks and try new geometries.
+/// latencies. With `churn`, the idle threads and the measured one also register agents, share blocks and
+/// try new geometries.
 ///
 /// # Errors
 /// The system's, when threads cannot be placed or made idle.
@@ -33,6 +34,7 @@ const PAIRS_A_ROUND: u64 = 16;
 /// When the contender breaks its promises.
 pub fn run<C: Churn>(time: Duration, churn: bool) -> io::Result<(Latencies, Churned)> {
     let pool = C::new(BLOCKS);
+    let mut held = super::hold(&pool);
     let stop = AtomicBool::new(false);
     let (pool, stop) = (&pool, &stop);
     // A thread of its own, so that the caller stays where it is.
@@ -46,10 +48,9 @@ pub fn run<C: Churn>(time: Duration, churn: bool) -> io::Result<(Latencies, Chur
                 let idle: Vec<_> = (0..IDLE_THREADS)
                     .map(|_| scope.spawn(move || use_pool(pool, stop, churn)))
                     .collect();
-                let latencies = measure(pool, time);
+                let (latencies, mut churned) = measure(pool, time, churn);
                 // Relaxed: nothing is handed over with it.
                 stop.store(true, Ordering::Relaxed);
-                let mut churned = Churned::default();
                 for thread in idle {
                     churned = churned.plus(thread.join().expect("no thread panicked")?);
                 }
@@ -58,6 +59,7 @@ pub fn run<C: Churn>(time: Duration, churn: bool) -> io::Result<(Latencies, Chur
         });
         run.join().expect("no thread panicked")
     })?;
+    pool.give_back(&mut held).expect("a hand has what it took");
     assert_eq!(pool.free(), BLOCKS, "{} lost blocks", C::NAME);
     Ok(outcome)
 }
@@ -80,7 +82,8 @@ fn use_pool<C: Churn>(pool: &C, stop: &AtomicBool, churn: bool) -> io::Result<Ch
             break;
         }
         if churn && pair % PAIRS_A_ROUND == 0 {
-            churned.round(pool);
+            // This thread is starved: its times say nothing.
+            churned.round(pool, || true);
         }
         // Refused only while a new geometry takes all blocks.
         if pool.take(&mut hand, super::REQUEST).is_ok() {
@@ -90,15 +93,22 @@ fn use_pool<C: Churn>(pool: &C, stop: &AtomicBool, churn: bool) -> io::Result<Ch
     Ok(churned)
 }
 
-fn measure<C: Churn>(pool: &C, time: Duration) -> Latencies {
+fn measure<C: Churn>(pool: &C, time: Duration, churn: bool) -> (Latencies, Churned) {
     let mut hand = pool.hand();
     let mut latencies = Latencies::default();
+    let mut churned = Churned::default();
     let end = Instant::now() + time;
-    while Instant::now() < end {
+    for pair in 0_u64.. {
+        if Instant::now() >= end {
+            break;
+        }
         thread::sleep(PERIOD);
+        if churn && pair % PAIRS_A_ROUND == 0 {
+            churned.round(pool, || false);
+        }
         latencies.operation(pool, &mut hand, || false);
     }
-    latencies
+    (latencies, churned)
 }
 
 #[cfg(test)]

@@ -62,28 +62,51 @@ pub struct Row {
     pub churn_rounds: u64,
     /// Times that a new geometry was put in force.
     pub reconfigured: u64,
+    /// The longest of the rounds whose own thread was neither starved nor frozen.
+    pub churn_max_ns: u64,
 }
 
-/// What the threads beside the measured ones did.
+/// What threads did beside requests.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Churned {
     /// Rounds.
     pub rounds: u64,
     /// Rounds in which the geometry was replaced.
     pub reconfigured: u64,
+    /// The longest round that counts.
+    pub longest: Duration,
 }
 
 impl Churned {
-    /// Lets a contender do one round.
-    fn round<C: Churn>(&mut self, pool: &C) {
+    /// Lets a contender do one round, which does not count as the longest if `was_stopped` says so
+    /// afterwards.
+    fn round<C: Churn>(&mut self, pool: &C, was_stopped: impl FnOnce() -> bool) {
+        let begun = Instant::now();
+        let reconfigured = pool.churn(REQUEST);
+        let time = begun.elapsed();
         self.rounds += 1;
-        self.reconfigured += u64::from(pool.churn(REQUEST));
+        self.reconfigured += u64::from(reconfigured);
+        if !was_stopped() {
+            self.longest = self.longest.max(time);
+        }
     }
 
     fn plus(self, other: Self) -> Self {
-        let rounds = self.rounds + other.rounds;
-        Self { rounds, reconfigured: self.reconfigured + other.reconfigured }
+        Self {
+            rounds: self.rounds + other.rounds,
+            reconfigured: self.reconfigured + other.reconfigured,
+            longest: self.longest.max(other.longest),
+        }
     }
+}
+
+/// Blocks of a request that goes on all the time, so that a new geometry is tried and refused: else the
+/// thread that has just replaced it could be the one that is stopped, with all blocks in its hands, and
+/// the others would be refused instead of measured.
+fn hold<C: Churn>(pool: &C) -> C::Hand<'_> {
+    let mut hand = pool.hand();
+    pool.take(&mut hand, REQUEST).expect("a fresh pool has room");
+    hand
 }
 
 impl Default for Latencies {
@@ -145,6 +168,7 @@ impl Latencies {
             frozen_within: self.frozen_within,
             churn_rounds: churned.rounds,
             reconfigured: churned.reconfigured,
+            churn_max_ns: churned.longest.as_nanos() as u64,
         }
     }
 }
@@ -167,6 +191,19 @@ mod tests {
         let row = latencies.plus(&Latencies::default()).row("s", "b", Churned::default());
         assert_eq!((row.operations, row.frozen_within, row.refused), (2, 1, 1));
         assert_eq!(pool.free(), 5);
+    }
+
+    #[test]
+    fn the_longest_round_is_of_threads_that_ran() {
+        let pool = MutexOwner::new(10);
+        let mut churned = Churned::default();
+        churned.round(&pool, || true);
+        assert_eq!(churned, Churned { rounds: 1, reconfigured: 1, longest: Duration::ZERO });
+        churned.round(&pool, || false);
+        assert!(churned.longest > Duration::ZERO);
+        let row = Latencies::default().row("s", "b", churned.plus(churned));
+        assert_eq!((row.churn_rounds, row.reconfigured), (4, 4));
+        assert!(row.churn_max_ns > 0);
     }
 
     #[test]

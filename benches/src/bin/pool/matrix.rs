@@ -126,7 +126,7 @@ pub(crate) fn chart(figures: &Figures) -> Chart {
             _ => format!("{:.0} /s", millions * 1e6),
         },
         panels: panels.collect(),
-        names: names.into_iter().map(str::to_owned).collect(),
+        names: backends::coloured(&names),
     }
 }
 

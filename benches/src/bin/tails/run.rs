@@ -133,15 +133,25 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Error> {
 }
 
 fn table(scenario: &str, rows: &[Row]) -> String {
-    let head =
-        [scenario, "p50", "p99", "p99.9", "max", "operations", "of 20 ms and more", "refused"];
+    let head = [
+        scenario,
+        "p50",
+        "p99",
+        "p99.9",
+        "max",
+        "operations",
+        "of 20 ms and more",
+        "refused",
+        "churn max",
+    ];
     let lines: Vec<_> = rows
         .iter()
         .map(|row| {
             let [p50, p99, p999, max] = [row.p50_ns, row.p99_ns, row.p999_ns, row.max_ns].map(time);
             let counts = [row.operations, row.over_20_ms, row.refused];
             let [operations, long, refused] = counts.map(|count| count.to_string());
-            [row.backend.to_owned(), p50, p99, p999, max, operations, long, refused]
+            let churn = if row.churn_rounds == 0 { "-".to_owned() } else { time(row.churn_max_ns) };
+            [row.backend.to_owned(), p50, p99, p999, max, operations, long, refused, churn]
         })
         .collect();
     markdown(head, &lines)
@@ -175,7 +185,7 @@ fn chart(figures: &Figures) -> Chart {
             1e3.. => format!("{:.0} µs", nanoseconds / 1e3),
             _ => format!("{nanoseconds:.0} ns"),
         },
-        names: names.into_iter().map(str::to_owned).collect(),
+        names: backends::coloured(&names),
         panels,
     }
 }
@@ -189,7 +199,8 @@ mod tests {
     fn a_table_and_a_picture_have_every_row() {
         let row =
             |scenario, backend| Latencies::default().row(scenario, backend, Churned::default());
-        let rows = vec![row("one", "a"), row("one", "b"), row("two", "a"), row("two", "b")];
+        let [a, b] = ["latchless", "mutex_std"];
+        let rows = vec![row("one", a), row("one", b), row("two", a), row("two", b)];
         assert_eq!(table("one", &rows[..2]).lines().count(), 4);
         let figures = Figures {
             machine: "m".to_owned(),
@@ -202,7 +213,7 @@ mod tests {
             rows,
         };
         let chart = chart(&figures);
-        assert_eq!(chart.names, ["a", "b"]);
+        assert_eq!(chart.names.iter().map(|(name, _)| name).collect::<Vec<_>>(), [a, b]);
         assert_eq!(chart.panels.iter().map(|panel| panel.lines.len()).collect::<Vec<_>>(), [2, 2]);
     }
 }
