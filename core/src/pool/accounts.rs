@@ -57,6 +57,12 @@ impl Tenure {
     pub(super) const TAG_BITS: u32 = 5;
     const TAGS: u32 = 1 << Self::TAG_BITS;
 
+    /// Of a lease that has no blocks.
+    #[inline]
+    pub(super) fn none(agent: AgentHandle) -> Self {
+        Self { slot: agent.slot, number: 0 }
+    }
+
     #[inline]
     pub(super) fn slot(self) -> u32 {
         self.slot

@@ -116,8 +116,9 @@ impl<P: Deref<Target = BlockPool> + Clone> Allocation<P> {
             }
             if let Some((place, blocks)) = self.waiting.take() {
                 self.pool.permits.take_up(&place);
-                if let Some(raw) = self.request.take_granted(&self.pool, blocks)? {
-                    return Ok(Some(self.lease(raw)));
+                let mut lease = self.empty_lease();
+                if self.request.take_granted(&self.pool, &mut lease.raw, blocks)? {
+                    return Ok(Some(lease));
                 }
             }
             if let Some(lease) = self.attempt()? {
@@ -150,23 +151,28 @@ impl<P: Deref<Target = BlockPool> + Clone> Allocation<P> {
 
     /// The request without waiting; `None` when too few blocks are free.
     fn attempt(&self) -> Result<Option<Lease<P>>, WaitError> {
-        match self.request.take(&self.pool) {
-            Ok(raw) => Ok(Some(self.lease(raw))),
+        let mut lease = self.empty_lease();
+        match self.request.take(&self.pool, &mut lease.raw) {
+            Ok(()) => Ok(Some(lease)),
             Err(AllocateError::Exhausted { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
 
-    fn lease(&self, raw: RawLease) -> Lease<P> {
-        Lease::new(self.pool.clone(), raw)
+    fn empty_lease(&self) -> Lease<P> {
+        let layer = match self.request.wants {
+            Wants::Layer(layer, _) => Some(layer),
+            Wants::Sequence { .. } => None,
+        };
+        Lease::new(self.pool.clone(), RawLease::empty(self.request.agent, layer))
     }
 }
 
 impl Request {
-    fn take(self, pool: &BlockPool) -> Result<RawLease, AllocateError> {
+    fn take(self, pool: &BlockPool, raw: &mut RawLease) -> Result<(), AllocateError> {
         match self.wants {
-            Wants::Layer(layer, blocks) => pool.take_of_layer(self.agent, layer, blocks),
-            Wants::Sequence { tokens } => pool.take_of_sequence(self.agent, tokens),
+            Wants::Layer(layer, blocks) => pool.take_of_layer(raw, layer, blocks),
+            Wants::Sequence { tokens } => pool.take_of_sequence(raw, tokens),
         }
     }
 
@@ -180,35 +186,31 @@ impl Request {
         }
     }
 
-    /// Takes `blocks` blocks for which the queue has granted the permits. `None`, and the permits are
+    /// Takes `blocks` blocks for which the queue has granted the permits. False, and the permits are
     /// given back, when the request has to be made anew: the geometry was replaced while it waited, so
     /// that it wants another number, or its agent was freed as a whole at this moment.
     fn take_granted(
         self,
         pool: &BlockPool,
+        raw: &mut RawLease,
         blocks: u32,
-    ) -> Result<Option<RawLease>, AllocateError> {
-        let (agent, home) = (self.agent, thread_index());
+    ) -> Result<bool, AllocateError> {
+        let home = thread_index();
         // With permits in hand the geometry stays.
-        let checked = match self.wants {
-            Wants::Layer(layer, _) => pool.check_layer(layer).map(|()| Some(Some(layer))),
-            Wants::Sequence { .. } => Ok((self.blocks(pool) == blocks).then_some(None)),
+        let fits = match self.wants {
+            Wants::Layer(layer, _) => pool.check_layer(layer).map(|()| true),
+            Wants::Sequence { .. } => Ok(self.blocks(pool) == blocks),
         };
-        let checked = checked.and_then(|layer| {
-            let standing = pool.accounts.standing(agent).ok_or(AllocateError::UnknownAgent)?;
-            Ok(layer.map(|layer| (layer, standing.tenure)))
-        });
-        match checked {
-            Ok(Some((layer, tenure))) => pool.take_permitted(agent, layer, blocks, tenure, home),
-            Ok(None) => {
-                pool.permits.release(blocks, home);
-                Ok(None)
+        let standing = pool.accounts.standing(self.agent).ok_or(AllocateError::UnknownAgent);
+        let refused = match (fits, standing) {
+            (Ok(true), Ok(standing)) => {
+                return pool.take_permitted(raw, standing.tenure, blocks, home);
             }
-            Err(error) => {
-                pool.permits.release(blocks, home);
-                Err(error)
-            }
-        }
+            (Ok(false), Ok(_)) => Ok(false),
+            (Err(error), _) | (_, Err(error)) => Err(error),
+        };
+        pool.permits.release(blocks, home);
+        refused
     }
 }
 

@@ -36,7 +36,7 @@ pub type OwnedLease = Lease<Arc<BlockPool>>;
 #[must_use = "dropping a lease frees its blocks"]
 pub struct Lease<P: Deref<Target = BlockPool>> {
     pool: P,
-    raw: RawLease,
+    pub(super) raw: RawLease,
 }
 
 /// A lease without its pool.
@@ -53,6 +53,18 @@ pub(super) struct RawLease {
 pub(super) type Runs = SmallVec<[Run; INLINE_RUNS]>;
 
 impl RawLease {
+    /// A lease of nothing yet.
+    pub(super) fn empty(agent: AgentHandle, layer: Option<LayerId>) -> Self {
+        Self { agent, layer, tenure: Tenure::none(agent), runs: Runs::new(), len: 0 }
+    }
+
+    /// Forgets the runs, which have been given back.
+    #[cold]
+    pub(super) fn clear(&mut self) {
+        self.runs.clear();
+        self.len = 0;
+    }
+
     fn empty_like(&self) -> Self {
         Self { runs: Runs::new(), len: 0, ..*self }
     }

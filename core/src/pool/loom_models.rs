@@ -213,8 +213,10 @@ fn loom_reconfigure_and_allocate() {
 
 /// A lease that a model can send to another thread: it keeps a clone of loom's `Arc`.
 pub(super) fn lease_of(pool: &Arc<BlockPool>, agent: AgentHandle, blocks: u32) -> Lease<LoomPool> {
-    let raw = pool.take_of_layer(agent, LayerId(0), blocks).unwrap();
-    Lease::new(LoomPool(Arc::clone(pool)), raw)
+    let mut lease =
+        Lease::new(LoomPool(Arc::clone(pool)), RawLease::empty(agent, Some(LayerId(0))));
+    pool.take_of_layer(&mut lease.raw, LayerId(0), blocks).unwrap();
+    lease
 }
 
 #[derive(Clone)]

@@ -6,18 +6,13 @@
 //! - [`span`]s decide **which**: bits, claimed by CAS, found by [`placement`] with the [`free_list`];
 //! - [`owners`] decide **whose**: one word per block, charged to [`accounts`], within their [`limits`];
 //! - [`lease`]s give back, and [`handle`]s name blocks where a lease cannot be held.
-//!
-//! # Order of steps
-//!
-//! Taking: permits, then bits, then owner words, then the agent's charge, which is the instant at which
-//! the blocks are the agent's. Giving back: owner words, whose CAS decides who frees, then bits, then the
-//! charge, then permits. So a permit is never out without its bit, and a bit never without its word.
 
 mod accounts;
 mod allocation;
 mod census;
 mod config;
 mod error;
+mod exchange;
 mod free_list;
 mod handle;
 mod lease;
@@ -45,13 +40,10 @@ pub use self::lease::{BlockLease, Lease, OwnedLease};
 pub use self::limits::AgentLimits;
 pub use self::sweep::Cleared;
 
-use self::accounts::{Accounts, NotCharged, Standing, Tenure};
-use self::lease::{RawLease, Runs};
-use self::limits::not_allocated;
-use self::owners::{Hold, Run};
+use self::accounts::Accounts;
+use self::lease::RawLease;
 use self::permits::{Permits, Refused};
-use self::placement::{Blocks, Claim};
-use self::span::SPAN_BLOCKS;
+use self::placement::Blocks;
 use crate::id::LayerId;
 use crate::model::{LiveModel, ModelGeneration, ModelSpec};
 use crate::sync::{AtomicU32, Ordering, thread_index};
@@ -133,7 +125,9 @@ impl BlockPool {
         layer: LayerId,
         blocks: u32,
     ) -> Result<BlockLease<'_>, AllocateError> {
-        Ok(Lease::new(self, self.take_of_layer(agent, layer, blocks)?))
+        let mut lease = Lease::new(self, RawLease::empty(agent, Some(layer)));
+        self.take_of_layer(&mut lease.raw, layer, blocks)?;
+        Ok(lease)
     }
 
     /// The same with a lease that keeps the pool alive.
@@ -146,7 +140,9 @@ impl BlockPool {
         layer: LayerId,
         blocks: u32,
     ) -> Result<OwnedLease, AllocateError> {
-        Ok(Lease::new(Arc::clone(self), self.take_of_layer(agent, layer, blocks)?))
+        let mut lease = Lease::new(Arc::clone(self), RawLease::empty(agent, Some(layer)));
+        self.take_of_layer(&mut lease.raw, layer, blocks)?;
+        Ok(lease)
     }
 
     /// Takes what a sequence of `tokens` tokens needs in all layers together: all of it, or none and an
@@ -159,7 +155,9 @@ impl BlockPool {
         agent: AgentHandle,
         tokens: u32,
     ) -> Result<BlockLease<'_>, AllocateError> {
-        Ok(Lease::new(self, self.take_of_sequence(agent, tokens)?))
+        let mut lease = Lease::new(self, RawLease::empty(agent, None));
+        self.take_of_sequence(&mut lease.raw, tokens)?;
+        Ok(lease)
     }
 
     /// The same with a lease that keeps the pool alive.
@@ -171,7 +169,9 @@ impl BlockPool {
         agent: AgentHandle,
         tokens: u32,
     ) -> Result<OwnedLease, AllocateError> {
-        Ok(Lease::new(Arc::clone(self), self.take_of_sequence(agent, tokens)?))
+        let mut lease = Lease::new(Arc::clone(self), RawLease::empty(agent, None));
+        self.take_of_sequence(&mut lease.raw, tokens)?;
+        Ok(lease)
     }
 
     /// The geometry in force and its number.
@@ -228,180 +228,6 @@ impl BlockPool {
                 }
                 Err(_) => {}
             }
-        }
-    }
-
-    fn take_of_layer(
-        &self,
-        agent: AgentHandle,
-        layer: LayerId,
-        blocks: u32,
-    ) -> Result<RawLease, AllocateError> {
-        self.check_layer(layer)?;
-        self.take(agent, Some(layer), blocks, || self.check_layer(layer))
-    }
-
-    #[inline]
-    fn check_layer(&self, layer: LayerId) -> Result<(), AllocateError> {
-        // Relaxed: see `reconfigure`.
-        let layers = self.layers.load(Ordering::Relaxed);
-        if u32::from(layer.0) < layers {
-            Ok(())
-        } else {
-            Err(AllocateError::UnknownLayer { layer, layers: layers as u16 })
-        }
-    }
-
-    fn take_of_sequence(&self, agent: AgentHandle, tokens: u32) -> Result<RawLease, AllocateError> {
-        loop {
-            let model = self.model();
-            let blocks = u32::try_from(model.spec.blocks_for(tokens)).unwrap_or(u32::MAX);
-            let raw = self.take(agent, None, blocks, || Ok(()))?;
-            // With blocks in hand the geometry stays: was it still the same when we got them?
-            if self.model().number == model.number {
-                return Ok(raw);
-            }
-            drop(Lease::new(self, raw));
-        }
-    }
-
-    /// Takes blocks, checking `check` again once nobody can reconfigure any more.
-    #[inline]
-    fn take(
-        &self,
-        agent: AgentHandle,
-        layer: Option<LayerId>,
-        blocks: u32,
-        check: impl Fn() -> Result<(), AllocateError>,
-    ) -> Result<RawLease, AllocateError> {
-        if blocks == 0 {
-            return Err(AllocateError::NoBlocks);
-        }
-        let home = thread_index();
-        loop {
-            let Standing { tenure, limited } =
-                self.accounts.standing(agent).ok_or(AllocateError::UnknownAgent)?;
-            if limited {
-                self.acquire_limited(agent, blocks, home)?;
-            } else {
-                self.permits
-                    .acquire(blocks, home)
-                    .map_err(|refused| self.exhausted(blocks, refused))?;
-            }
-            if let Err(error) = check() {
-                self.refund(agent.slot(), blocks, home);
-                return Err(error);
-            }
-            if let Some(raw) = self.take_permitted(agent, layer, blocks, tenure, home)? {
-                return Ok(raw);
-            }
-        }
-    }
-
-    /// The rest of taking, with permits in hand: it cannot be refused for want of blocks. `None` when
-    /// the agent was freed as a whole since its tenure was read; the permits are given back then, and the
-    /// next attempt can be refused for want of them, while the other thread frees its blocks.
-    #[inline]
-    fn take_permitted(
-        &self,
-        agent: AgentHandle,
-        layer: Option<LayerId>,
-        blocks: u32,
-        tenure: Tenure,
-        home: usize,
-    ) -> Result<Option<RawLease>, AllocateError> {
-        let mut runs = Runs::new();
-        let mut regions = 0;
-        self.blocks.claim(blocks, home, |Claim { span, spans, mask }| {
-            regions |= self.blocks.regions(span, spans);
-            let first = span as u32 * SPAN_BLOCKS;
-            let owners = &self.blocks.spans[span].owners;
-            owners.record(first, mask, spans, tenure, |run| runs.push(run));
-        });
-        self.accounts.mark(tenure.slot(), regions);
-        match self.accounts.charge(agent, tenure, blocks) {
-            Ok(()) => Ok(Some(RawLease { agent, layer, tenure, runs, len: blocks })),
-            // The agent was freed or has left since we read its tenure, or another thread took what was
-            // left of its quota: not with these blocks.
-            Err(refused) => {
-                self.release_runs(tenure, &runs);
-                match refused {
-                    NotCharged::TenureOver => Ok(None),
-                    refused => Err(not_allocated(refused, blocks)),
-                }
-            }
-        }
-    }
-
-    #[cold]
-    fn exhausted(&self, requested: u32, refused: Refused) -> AllocateError {
-        let (total, Refused { available, promised }) = (self.permits.total(), refused);
-        let allocated = total - available - promised;
-        AllocateError::Exhausted { requested, available, total, allocated }
-    }
-
-    /// Charges blocks to whatever tenure an agent is in.
-    fn charge_now(&self, agent: AgentHandle, blocks: u32) -> Result<Tenure, NotCharged> {
-        loop {
-            let standing = self.accounts.standing(agent).ok_or(NotCharged::NoSuchAgent)?;
-            match self.accounts.charge(agent, standing.tenure, blocks) {
-                Ok(()) => return Ok(standing.tenure),
-                Err(NotCharged::TenureOver) => {}
-                Err(refused) => return Err(refused),
-            }
-        }
-    }
-
-    /// Frees what a lease still has.
-    #[inline]
-    fn give_back(&self, raw: &RawLease) {
-        let home = thread_index();
-        let (mut freed, mut uncharged) = (0, 0);
-        for run in &raw.runs {
-            let owners = &self.blocks.spans[run.span()].owners;
-            match run.hold() {
-                Hold::Sole => {
-                    if owners.release(run, raw.tenure) {
-                        self.blocks.free_run(run, home);
-                        uncharged += run.len();
-                        freed += run.len();
-                    }
-                }
-                Hold::Shared => {
-                    uncharged += run.len();
-                    let mask = owners.release_shared(run);
-                    if mask != 0 {
-                        self.blocks.free(run.span(), mask);
-                        freed += mask.count_ones();
-                    }
-                }
-            }
-        }
-        let limited = uncharged > 0 && self.accounts.uncharge(raw.tenure, uncharged);
-        if freed > 0 {
-            if limited {
-                self.refund(raw.tenure.slot(), freed, home);
-            } else {
-                self.permits.release(freed, home);
-            }
-        }
-    }
-
-    /// Frees runs that are not charged, because their tenure is over or a charge was refused, as far as
-    /// nobody else has.
-    #[cold]
-    fn release_runs(&self, tenure: Tenure, runs: &[Run]) {
-        let home = thread_index();
-        let mut freed = 0;
-        for run in runs.iter().filter(|run| run.hold() == Hold::Sole) {
-            let span = &self.blocks.spans[run.span()];
-            if span.owners.release(run, tenure) {
-                self.blocks.free_run(run, home);
-                freed += run.len();
-            }
-        }
-        if freed > 0 {
-            self.refund(tenure.slot(), freed, home);
         }
     }
 }

@@ -36,9 +36,11 @@ fn loom_quota_is_never_exceeded() {
         pool.set_quota(agent, Some(3)).unwrap();
         let other = Arc::clone(&pool);
         let take = move |pool: &Arc<BlockPool>| {
-            let raw = pool.take_of_layer(agent, LAYER, 2);
+            let empty = RawLease::empty(agent, Some(LAYER));
+            let mut lease = Lease::new(LoomPool(Arc::clone(pool)), empty);
+            let taken = pool.take_of_layer(&mut lease.raw, LAYER, 2);
             assert!(pool.used_by(agent) <= 3);
-            raw.map(|raw| Lease::new(LoomPool(Arc::clone(pool)), raw))
+            taken.map(|()| lease)
         };
         let thread = thread::spawn(move || {
             set_thread_index(1);
