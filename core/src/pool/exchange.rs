@@ -176,7 +176,7 @@ impl BlockPool {
                     uncharged += run.len();
                     let mask = owners.release_shared(run);
                     if mask != 0 {
-                        self.blocks.free(run.span(), mask);
+                        self.blocks.free(run.span(), mask, home);
                         freed += mask.count_ones();
                     }
                 }

@@ -73,6 +73,7 @@ impl BlockPool {
                 }
             }
         }
+        let home = thread_index();
         let (mut freed, mut limited) = (0, false);
         let of_one_span = |a: &(BlockHandle, Word), b: &(BlockHandle, Word)| {
             (a.0.span(), a.1.tag()) == (b.0.span(), b.1.tag())
@@ -87,15 +88,15 @@ impl BlockPool {
                 .filter(|(handle, word)| owners.revoke(handle.bit(), *word))
                 .fold(0, |mask, (handle, _)| mask | 1 << handle.bit());
             if mask != 0 {
-                self.blocks.free(span, mask);
+                self.blocks.free(span, mask, home);
                 limited |= self.accounts.uncharge_tag(agent.slot(), tag, mask.count_ones());
                 freed += mask.count_ones();
             }
         }
         if limited {
-            self.refund(agent.slot(), freed, thread_index());
+            self.refund(agent.slot(), freed, home);
         } else if freed > 0 {
-            self.permits.release(freed, thread_index());
+            self.permits.release(freed, home);
         }
         Ok(freed)
     }
@@ -103,13 +104,14 @@ impl BlockPool {
     /// Frees what can be freed of the handles of an agent that was freed as a whole while they were
     /// made.
     pub(super) fn release_handles(&self, slot: u32, handles: &[BlockHandle]) {
+        let home = thread_index();
         for handle in handles {
             let owners = &self.blocks.spans[handle.span()].owners;
             if let Ok(word) = owners.claim(handle.bit(), slot, handle.generation)
                 && owners.revoke(handle.bit(), word)
             {
-                self.blocks.free(handle.span(), 1 << handle.bit());
-                self.refund(slot, 1, thread_index());
+                self.blocks.free(handle.span(), 1 << handle.bit(), home);
+                self.refund(slot, 1, home);
             }
         }
     }

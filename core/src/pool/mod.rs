@@ -15,6 +15,7 @@ mod error;
 mod exchange;
 mod free_list;
 mod handle;
+mod home;
 mod lease;
 mod limits;
 #[cfg(all(test, latchless_loom))]

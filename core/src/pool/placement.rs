@@ -2,16 +2,15 @@
 //!
 //! A thread goes on where it last found something (its *cursor*), so that an agent's blocks lie in few
 //! spans and different threads use different ones. When the cursor's span has too little, a large request
-//! goes on with the whole span beside it, and any other with the [free list](super::free_list), or with a
-//! scan in order.
-
-use crossbeam_utils::CachePadded;
+//! goes on with the whole span beside it; any other with what the thread [remembers](super::home), with the
+//! [free list](super::free_list), with what other threads remember, or with a scan in order.
 
 use super::free_list::FreeList;
+use super::home::Home;
 use super::owners::{MAX_RANGE, Owners, Run};
 use super::span::{FULL, FreeBits, SPAN_BLOCKS};
 use crate::id::BlockId;
-use crate::sync::{AtomicBool, AtomicU32, Ordering};
+use crate::sync::{AtomicBool, Ordering};
 
 /// 64 consecutive blocks: which are free, and who has the others. 832 bytes, 13 a block.
 #[derive(Debug)]
@@ -53,7 +52,7 @@ impl Claim {
 pub(super) struct Blocks {
     pub(super) spans: Box<[Span]>,
     free_list: FreeList,
-    cursors: Box<[CachePadded<AtomicU32>]>,
+    homes: Box<[Home]>,
     /// A region is `1 << region_shift` spans.
     region_shift: u32,
 }
@@ -62,7 +61,7 @@ pub(super) struct Blocks {
 const REGIONS: usize = 64;
 
 impl Blocks {
-    pub(super) fn new(blocks: u32, cursors: usize) -> Self {
+    pub(super) fn new(blocks: u32, homes: usize) -> Self {
         let count = blocks.div_ceil(SPAN_BLOCKS);
         let spans: Box<[_]> = (0..count)
             .map(|i| Span {
@@ -71,14 +70,11 @@ impl Blocks {
                 owners: Owners::new(),
             })
             .collect();
-        let cursors = (0..cursors)
-            .map(|i| {
-                let start = u64::from(count) * i as u64 / cursors as u64;
-                CachePadded::new(AtomicU32::new(start as u32))
-            })
+        let homes = (0..homes)
+            .map(|i| Home::new((u64::from(count) * i as u64 / homes as u64) as u32))
             .collect();
         let region_shift = spans.len().div_ceil(REGIONS).next_power_of_two().ilog2();
-        Self { free_list: FreeList::new(spans.len()), spans, cursors, region_shift }
+        Self { free_list: FreeList::new(spans.len()), spans, homes, region_shift }
     }
 
     /// The regions of `spans` spans, a bit for each.
@@ -103,26 +99,37 @@ impl Blocks {
     /// exist: a round over all spans that finds too few was overtaken by others who got theirs.
     #[inline]
     pub(super) fn claim(&self, n: u32, home: usize, mut claimed: impl FnMut(Claim)) {
-        let cursor = &self.cursors[home & (self.cursors.len() - 1)];
-        // Relaxed: a hint, whatever its age.
-        let span = cursor.load(Ordering::Relaxed) as usize;
+        let home = self.home(home);
+        let span = home.cursor();
         let first = Claim { span, spans: 1, mask: self.spans[span].free.claim_up_to(n) };
         if first.len() == n {
             claimed(first);
         } else {
-            let last = self.claim_more(first, n, claimed);
-            cursor.store(last as u32, Ordering::Relaxed);
+            let last = self.claim_more(home, first, n, claimed);
+            home.set_cursor(last);
         }
     }
 
     /// Goes on after a first claim, and returns the span where it ended.
     #[inline(never)]
-    fn claim_more(&self, first: Claim, n: u32, mut claimed: impl FnMut(Claim)) -> usize {
+    fn claim_more(
+        &self,
+        home: &Home,
+        first: Claim,
+        n: u32,
+        mut claimed: impl FnMut(Claim),
+    ) -> usize {
+        // What others remember, once, and then everything.
+        let mut others = self.homes.iter().flat_map(Home::recent);
         let mut next = first.span + 1;
         let mut last = first;
         let mut left = n - first.len();
         while left > 0 {
-            let span = self.whole_span_after(last, left).or_else(|| self.listed_span());
+            let span = self
+                .whole_span_after(last, left)
+                .or_else(|| home.recall())
+                .or_else(|| self.listed_span())
+                .or_else(|| others.next());
             let span = span.unwrap_or_else(|| {
                 let span = next % self.spans.len();
                 next = span + 1;
@@ -153,11 +160,16 @@ impl Blocks {
         fits.then_some(beside)
     }
 
-    /// Frees blocks of a span, and lists the span if it had none free.
     #[inline]
-    pub(super) fn free(&self, span: usize, mask: u64) {
+    fn home(&self, home: usize) -> &Home {
+        &self.homes[home & (self.homes.len() - 1)]
+    }
+
+    /// Frees blocks of a span, and remembers the span if it had none free.
+    #[inline]
+    pub(super) fn free(&self, span: usize, mask: u64, home: usize) {
         if self.spans[span].free.free(mask) {
-            self.list(span);
+            self.remember(span, home);
         }
     }
 
@@ -165,21 +177,30 @@ impl Blocks {
     #[inline]
     pub(super) fn free_run(&self, run: &Run, home: usize) {
         if run.mask() == FULL {
-            self.free_spans(run.span(), run.spans() as usize);
+            self.free_spans(run.span(), run.spans() as usize, home);
             // What was just freed is still in this core's cache.
-            self.cursors[home & (self.cursors.len() - 1)]
-                .store(run.span() as u32, Ordering::Relaxed);
+            self.home(home).set_cursor(run.span());
         } else {
-            self.free(run.span(), run.mask());
+            self.free(run.span(), run.mask(), home);
         }
     }
 
-    /// Frees whole spans and lists the first of them: whoever wants more than that goes on beside it.
-    pub(super) fn free_spans(&self, first: usize, spans: usize) {
+    /// Frees whole spans and remembers the first of them: whoever wants more goes on beside it.
+    pub(super) fn free_spans(&self, first: usize, spans: usize, home: usize) {
         for span in &self.spans[first..first + spans] {
             span.free.free_whole();
         }
-        self.list(first);
+        self.remember(first, home);
+    }
+
+    /// Remembers a span at home; what is forgotten for it is listed, so that others find it.
+    #[cold]
+    fn remember(&self, span: usize, home: usize) {
+        if let Some(forgotten) = self.home(home).remember(span)
+            && self.spans[forgotten].free.load() != 0
+        {
+            self.list(forgotten);
+        }
     }
 
     fn listed_span(&self) -> Option<usize> {
@@ -189,7 +210,6 @@ impl Blocks {
         Some(span)
     }
 
-    #[cold]
     fn list(&self, span: usize) {
         let listed = &self.spans[span].listed;
         // The load spares a span that is listed already the write. Acquire and Release order the pop

@@ -98,9 +98,9 @@ impl BlockPool {
                 let Extent { mask, spans } = span.owners.extent(bit, word);
                 if span.owners.revoke(bit, word) {
                     if mask == FULL {
-                        self.blocks.free_spans(i, spans as usize);
+                        self.blocks.free_spans(i, spans as usize, home);
                     } else {
-                        self.blocks.free(i, mask);
+                        self.blocks.free(i, mask, home);
                     }
                     let blocks = mask.count_ones() * spans;
                     if word.kind() != Kind::Shared && self.accounts.is_limited(word.value()) {
