@@ -187,8 +187,8 @@ impl Request {
     }
 
     /// Takes `blocks` blocks for which the queue has granted the permits. False, and the permits are
-    /// given back, when the request has to be made anew: the geometry was replaced while it waited, so
-    /// that it wants another number, or its agent was freed as a whole at this moment.
+    /// given back, when the request has to be made anew: the geometry was replaced just before it joined
+    /// the queue, so that it wants another number, or its agent was freed as a whole at this moment.
     fn take_granted(
         self,
         pool: &BlockPool,

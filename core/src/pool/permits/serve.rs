@@ -9,7 +9,8 @@ use super::word::{Mode, Word};
 use crate::sync::Ordering;
 
 impl Permits {
-    /// Joins the queue for `n` permits, at most the total. `waker` is woken when they are granted.
+    /// Joins the queue for `n` permits, at most the total. `waker` is woken when they are granted. The
+    /// caller [polls](Self::poll) next: that serves the queue, if the permits have come back meanwhile.
     pub(in crate::pool) fn join(&self, n: u32, waker: &Waker) -> Result<Place, QueueFull> {
         debug_assert!((1..=self.total).contains(&n));
         let place = self.queue.sit(n, waker)?;
@@ -26,7 +27,6 @@ impl Permits {
                 Mode::Gathered | Mode::Queued => centre.joined(place.seat),
             };
             if self.change_centre(centre, next) && next.mode() == Mode::Queued {
-                self.serve();
                 return Ok(place);
             }
         }
@@ -102,7 +102,8 @@ impl Permits {
     /// first wants.
     ///
     /// Everybody calls this after a change that may let somebody be served: a release, a place taken or
-    /// given up. Whoever made the last change sees all of them, so nobody needs to come back.
+    /// given up, and with each look. Whoever made the last change sees all of them, so nobody needs to
+    /// come back.
     pub(super) fn serve(&self) -> Option<u32> {
         loop {
             let centre = Word(self.centre.load(Ordering::Acquire));

@@ -208,3 +208,27 @@ fn a_replaced_waker_is_not_woken() {
     permits.take_up(&place);
     assert_eq!((Arc::strong_count(&old_bell), Arc::strong_count(&new_bell)), (2, 2));
 }
+
+/// Waiting costs those nothing who come when nobody waits, before and after: they stay in their stripe.
+#[test]
+fn while_nobody_waits_the_centre_is_not_touched() {
+    let permits = Permits::new(16, 2, 1);
+    let (_, waker) = bell();
+    for _ in 0..3 {
+        let take_and_give = |home| {
+            permits.acquire(3, home).unwrap();
+            permits.release(3, home);
+        };
+        // What a gather left in the centre comes back to the stripes with those who take it.
+        (0..2).for_each(take_and_give);
+        let centre = permits.centre.load(Ordering::Relaxed);
+        (0..100).for_each(take_and_give);
+        assert_eq!(permits.centre.load(Ordering::Relaxed), centre);
+        permits.acquire(16, 0).unwrap();
+        let place = permits.join(16, &waker).unwrap();
+        permits.release_all();
+        assert!(permits.poll(&place, &waker));
+        permits.take_up(&place);
+        permits.release_all();
+    }
+}
