@@ -5,6 +5,7 @@
 //!
 //! - [`BlockPool`] hands out KV-cache blocks, all or nothing, and tells whose they are;
 //! - [`Directory`] knows agents by name;
+//! - [`BlockTables`] show which blocks each agent's layers lie in, replaced whole;
 //! - [`ModelSpec`] is the geometry of a model's KV cache, [`LiveModel`] the one in force;
 //! - [`Inbox`] takes requests from many threads to one that must not be held up.
 //!
@@ -34,7 +35,10 @@ mod model;
 mod pool;
 mod sync;
 
-pub use self::agent::{Directory, RegisterError};
+pub use self::agent::{
+    AgentBlocks, AgentBlocksError, BlockRun, BlockTables, Directory, LayerBlocks, NotReplaced,
+    RegisterError, TableAccess, TablePins, TooManyAccesses,
+};
 pub use self::id::{AgentId, AgentIdError, BlockId, LayerId, RequestId};
 pub use self::inbox::{Drained, Inbox, InboxFull};
 pub use self::model::{Attention, KvBits, LiveModel, ModelGeneration, ModelSpec, SpecError};

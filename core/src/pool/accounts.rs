@@ -39,8 +39,15 @@ pub struct AgentHandle {
 }
 
 impl AgentHandle {
-    pub(super) fn slot(self) -> u32 {
+    pub(crate) fn slot(self) -> u32 {
         self.slot
+    }
+
+    /// Whether this is the agent `other`, or has its slot after it. Generations wrap: the other half of
+    /// them counts as earlier.
+    pub(crate) fn is_or_follows(self, other: Self) -> bool {
+        let ahead = self.generation.wrapping_sub(other.generation) % (1 << GENERATION_BITS);
+        self.slot == other.slot && ahead < 1 << (GENERATION_BITS - 1)
     }
 }
 
@@ -524,6 +531,15 @@ mod tests {
         assert_eq!((accounts.used(first), accounts.used(second)), (None, Some(0)));
         accounts.uncharge(tenure, 3);
         assert_eq!(accounts.used(second), Some(0), "the first agent's blocks are not the second's");
+    }
+
+    #[test]
+    fn agents_of_a_slot_follow_each_other() {
+        let of = |slot, generation| AgentHandle { slot, generation };
+        let last = (1 << GENERATION_BITS) - 1;
+        assert!(of(3, 5).is_or_follows(of(3, 5)) && of(3, 6).is_or_follows(of(3, 5)));
+        assert!(!of(3, 5).is_or_follows(of(3, 6)) && !of(4, 6).is_or_follows(of(3, 5)));
+        assert!(of(3, 0).is_or_follows(of(3, last)) && !of(3, last).is_or_follows(of(3, 0)));
     }
 
     #[test]

@@ -110,6 +110,11 @@ impl BlockPool {
         self.accounts.open().ok_or(TooManyAgents { max_agents: self.accounts.slots() })
     }
 
+    /// Agents that can be registered at once.
+    pub fn max_agents(&self) -> u32 {
+        self.accounts.slots()
+    }
+
     /// Blocks that an agent has; 0 for one that has left.
     pub fn used_by(&self, agent: AgentHandle) -> u32 {
         self.accounts.used(agent).unwrap_or(0)
