@@ -26,133 +26,15 @@
 //! quota that was replaced. The count has 4 bits: a thread would have to be frozen inside a charge for
 //! exactly a multiple of 15 settings.
 
+mod word;
+
+pub use self::word::AgentHandle;
+pub(super) use self::word::Tenure;
+
+use self::word::{TENURE_BITS, Word};
 use super::limits::{NO_QUOTA, Quota, Reserve, ReserveWord};
 use super::span::{FreeBits, SPAN_BLOCKS};
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-
-/// An agent's slot in a pool and the generation in which it got it. `Copy`, for hot paths; a handle of
-/// an agent that has left is refused by every operation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct AgentHandle {
-    slot: u32,
-    generation: u32,
-}
-
-impl AgentHandle {
-    pub(crate) fn slot(self) -> u32 {
-        self.slot
-    }
-
-    /// Whether this is the agent `other`, or has its slot after it. Generations wrap: the other half of
-    /// them counts as earlier.
-    pub(crate) fn is_or_follows(self, other: Self) -> bool {
-        let ahead = self.generation.wrapping_sub(other.generation) % (1 << GENERATION_BITS);
-        self.slot == other.slot && ahead < 1 << (GENERATION_BITS - 1)
-    }
-}
-
-/// An agent between two [`free_agent`](super::BlockPool::free_agent): its slot and the number of them so
-/// far, modulo 8,192.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Tenure {
-    slot: u32,
-    number: u32,
-}
-
-impl Tenure {
-    /// Bits of a tenure's number that an owner word has room for.
-    pub(super) const TAG_BITS: u32 = 5;
-    const TAGS: u32 = 1 << Self::TAG_BITS;
-
-    /// Of a lease that has no blocks.
-    #[inline]
-    pub(super) fn none(agent: AgentHandle) -> Self {
-        Self { slot: agent.slot, number: 0 }
-    }
-
-    #[inline]
-    pub(super) fn slot(self) -> u32 {
-        self.slot
-    }
-
-    /// What an owner word keeps of the number.
-    #[inline]
-    pub(super) fn tag(self) -> u32 {
-        self.number % Self::TAGS
-    }
-
-    /// Whether a tag is of an earlier tenure than this, as long as no more than half the tags have been
-    /// used since.
-    pub(super) fn is_after(self, tag: u32) -> bool {
-        (1..Self::TAGS / 2).contains(&(self.tag().wrapping_sub(tag) % Self::TAGS))
-    }
-
-    #[cfg(all(test, not(latchless_loom)))]
-    pub(super) fn of(slot: u32, number: u32) -> Self {
-        Self { slot, number }
-    }
-}
-
-const USED_BITS: u32 = 25;
-const LIMITS_BITS: u32 = 4;
-const TENURE_BITS: u32 = 13;
-const GENERATION_BITS: u32 = 21;
-const _: () = assert!(USED_BITS + 1 + LIMITS_BITS + TENURE_BITS + GENERATION_BITS == 64);
-
-/// `generation (21) | tenure (13) | limits (4) | open (1) | blocks (25)`.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Word(u64);
-
-impl Word {
-    const USED: u64 = (1 << USED_BITS) - 1;
-    const OPEN: u64 = 1 << USED_BITS;
-    const ONE_LIMIT: u64 = Self::OPEN << 1;
-    const LIMITS: u64 = ((1 << LIMITS_BITS) - 1) * Self::ONE_LIMIT;
-    const ONE_TENURE: u64 = Self::ONE_LIMIT << LIMITS_BITS;
-    const TENURE: u64 = ((1 << TENURE_BITS) - 1) * Self::ONE_TENURE;
-    const ONE_GENERATION: u64 = 1 << (64 - GENERATION_BITS);
-
-    fn used(self) -> u32 {
-        (self.0 & Self::USED) as u32
-    }
-
-    fn tenure(self) -> u32 {
-        ((self.0 & Self::TENURE) / Self::ONE_TENURE) as u32
-    }
-
-    fn generation(self) -> u32 {
-        (self.0 / Self::ONE_GENERATION) as u32
-    }
-
-    fn is_open_for(self, agent: AgentHandle) -> bool {
-        self.0 & Self::OPEN != 0 && self.generation() == agent.generation
-    }
-
-    /// Whether the agent's limits were ever set.
-    #[inline]
-    fn is_limited(self) -> bool {
-        self.0 & Self::LIMITS != 0
-    }
-
-    /// The limits were set once more: 1 to 15, and round again.
-    fn limited(self) -> Self {
-        let most = self.0 & Self::LIMITS == Self::LIMITS;
-        let count = if most { 0 } else { self.0 & Self::LIMITS };
-        Self(self.0 & !Self::LIMITS | (count + Self::ONE_LIMIT))
-    }
-
-    /// The next tenure, without blocks.
-    fn swept(self) -> Self {
-        let next = (self.0 & Self::TENURE).wrapping_add(Self::ONE_TENURE) & Self::TENURE;
-        Self(self.0 & !Self::TENURE & !Self::USED | next)
-    }
-
-    /// Vacant, for the next generation and in the next tenure, without limits.
-    fn closed(self) -> Self {
-        let vacant = self.swept().0 & !Self::OPEN & !Self::LIMITS;
-        Self(vacant.wrapping_add(Self::ONE_GENERATION))
-    }
-}
 
 /// One agent's line.
 #[derive(Debug)]
@@ -531,15 +413,6 @@ mod tests {
         assert_eq!((accounts.used(first), accounts.used(second)), (None, Some(0)));
         accounts.uncharge(tenure, 3);
         assert_eq!(accounts.used(second), Some(0), "the first agent's blocks are not the second's");
-    }
-
-    #[test]
-    fn agents_of_a_slot_follow_each_other() {
-        let of = |slot, generation| AgentHandle { slot, generation };
-        let last = (1 << GENERATION_BITS) - 1;
-        assert!(of(3, 5).is_or_follows(of(3, 5)) && of(3, 6).is_or_follows(of(3, 5)));
-        assert!(!of(3, 5).is_or_follows(of(3, 6)) && !of(4, 6).is_or_follows(of(3, 5)));
-        assert!(of(3, 0).is_or_follows(of(3, last)) && !of(3, last).is_or_follows(of(3, 0)));
     }
 
     #[test]
