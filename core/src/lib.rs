@@ -45,6 +45,6 @@ pub use self::model::{Attention, KvBits, LiveModel, ModelGeneration, ModelSpec, 
 pub use self::pool::{
     AgentHandle, AgentLimits, AllocateError, Allocation, BlockHandle, BlockLease, BlockPool,
     Census, Cleared, FreeError, Lease, MergeError, NoSuchAgent, OwnedLease, PoolConfig,
-    PoolConfigError, PoolUsage, ReconfigureError, ReserveError, SplitError, TooManyAgents,
-    TransferError, WaitError,
+    PoolConfigError, PoolCounters, PoolUsage, ReconfigureError, ReserveError, SplitError,
+    StripeCounters, TooManyAgents, TransferError, WaitError,
 };

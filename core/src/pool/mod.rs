@@ -11,6 +11,7 @@ mod accounts;
 mod allocation;
 mod census;
 mod config;
+mod counters;
 mod error;
 mod exchange;
 mod free_list;
@@ -32,6 +33,7 @@ pub use self::accounts::AgentHandle;
 pub use self::allocation::Allocation;
 pub use self::census::{Census, PoolUsage};
 pub use self::config::{PoolConfig, PoolConfigError};
+pub use self::counters::{PoolCounters, StripeCounters};
 pub use self::error::{
     AllocateError, FreeError, MergeError, NoSuchAgent, ReconfigureError, ReserveError, SplitError,
     TooManyAgents, TransferError, WaitError,

@@ -5,6 +5,7 @@
 //! goes on with the whole span beside it; any other with what the thread [remembers](super::home), with the
 //! [free list](super::free_list), with what other threads remember, or with a scan in order.
 
+use super::counters::{Counters, Event};
 use super::free_list::FreeList;
 use super::home::Home;
 use super::owners::{MAX_RANGE, Owners, Run};
@@ -55,6 +56,7 @@ pub(super) struct Blocks {
     homes: Box<[Home]>,
     /// A region is `1 << region_shift` spans.
     region_shift: u32,
+    counters: Counters,
 }
 
 /// Parts that a pool is divided into, to remember where an agent has blocks.
@@ -70,11 +72,12 @@ impl Blocks {
                 owners: Owners::new(),
             })
             .collect();
-        let homes = (0..homes)
+        let homes: Box<[_]> = (0..homes)
             .map(|i| Home::new((u64::from(count) * i as u64 / homes as u64) as u32))
             .collect();
         let region_shift = spans.len().div_ceil(REGIONS).next_power_of_two().ilog2();
-        Self { free_list: FreeList::new(spans.len()), spans, homes, region_shift }
+        let counters = Counters::new(homes.len());
+        Self { free_list: FreeList::new(spans.len()), spans, homes, region_shift, counters }
     }
 
     /// The regions of `spans` spans, a bit for each.
@@ -131,6 +134,7 @@ impl Blocks {
                 .or_else(|| self.listed_span())
                 .or_else(|| others.next());
             let span = span.unwrap_or_else(|| {
+                self.counters.add(Event::Scan);
                 let span = next % self.spans.len();
                 next = span + 1;
                 span
@@ -203,10 +207,15 @@ impl Blocks {
         }
     }
 
+    pub(super) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
     fn listed_span(&self) -> Option<usize> {
         let span = (self.free_list.try_pop()?.0 / SPAN_BLOCKS) as usize;
         // After the pop: from here on whoever frees the first block of this span lists it again.
         self.spans[span].listed.store(false, Ordering::Release);
+        self.counters.add(Event::Listed);
         Some(span)
     }
 
@@ -220,6 +229,7 @@ impl Blocks {
             && !self.free_list.try_push(BlockId(span as u32 * SPAN_BLOCKS))
         {
             listed.store(false, Ordering::Release);
+            self.counters.add(Event::Unlisted);
         }
     }
 }

@@ -37,6 +37,7 @@ pub(super) use self::words::{NO_QUOTA, Quota, Reserve, ReserveWord};
 
 use super::BlockPool;
 use super::accounts::{AgentHandle, NotCharged, Tenure};
+use super::counters::Event;
 use super::error::{AllocateError, NoSuchAgent, ReserveError, TransferError};
 use super::lease::RawLease;
 use super::owners::{Hold, Run};
@@ -161,7 +162,10 @@ impl BlockPool {
         n: u32,
         home: usize,
     ) -> Result<(), AllocateError> {
-        self.accounts.check_quota(agent, n).map_err(|refused| not_allocated(refused, n))?;
+        self.accounts.check_quota(agent, n).map_err(|refused| {
+            self.permits.counters().add(Event::QuotaRefusal);
+            not_allocated(refused, n)
+        })?;
         let mut in_hand = 0;
         let refused = loop {
             let Some((taken, left)) = self.take_reserved(agent, n - in_hand) else {

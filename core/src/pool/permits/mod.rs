@@ -107,6 +107,7 @@ pub(super) use self::word::{MAX_PERMITS, MAX_STRIPES, MAX_WAITERS};
 
 use self::queue::Queue;
 use self::word::{Mode, Word};
+use super::counters::{Counters, Event};
 use crate::sync::{AtomicU64, Ordering};
 
 /// See the module's documentation.
@@ -118,6 +119,7 @@ pub(super) struct Permits {
     total: u32,
     /// A centre with this many permits goes back to spread mode.
     rich: u32,
+    counters: Counters,
 }
 
 /// Fewer permits than asked for were free: exactly this many.
@@ -147,6 +149,7 @@ impl Permits {
             // Below an eighth a gather would soon follow: requests find no single stripe that has
             // enough. Small totals (and models) stay spread while there is anything to spread.
             rich: (total / 8).max(1),
+            counters: Counters::new(stripes),
         }
     }
 
@@ -166,7 +169,7 @@ impl Permits {
             let next = match centre.mode() {
                 Mode::Queued => match self.serve() {
                     // Somebody waits for more than there is: the refusal is exact at that instant.
-                    Some(promised) => return Err(Refused { available: 0, promised }),
+                    Some(promised) => return self.refuse(Refused { available: 0, promised }),
                     None => continue,
                 },
                 Mode::Gathered if !self.all_moved(centre) => {
@@ -175,17 +178,21 @@ impl Permits {
                 }
                 Mode::Gathered if centre.count() < n => {
                     // Every stripe is closed and moved in this epoch: the refusal is exact at the load.
-                    return Err(Refused { available: centre.count(), promised: 0 });
+                    return self.refuse(Refused { available: centre.count(), promised: 0 });
                 }
                 Mode::Gathered => self.spread_if_rich(centre.minus(n)),
                 Mode::Spread if centre.count() >= n => centre.minus(n),
                 Mode::Spread => {
                     let stripes = self.stripes.len();
-                    if (0..stripes).any(|i| self.take_from_stripe((home + i) % stripes, n)) {
+                    let take = |i: &usize| self.take_from_stripe((home + i) % stripes, n);
+                    if let Some(i) = (0..stripes).find(take) {
+                        if i > 0 {
+                            self.counters.add(Event::Steal);
+                        }
                         return Ok(());
                     }
                     // Nobody alone has n. A lost CAS means that somebody else moved on: look again.
-                    self.change_centre(centre, centre.gather());
+                    self.begin_gather(centre);
                     continue;
                 }
             };
@@ -211,6 +218,7 @@ impl Permits {
 
     #[cold]
     fn release_slow(&self, n: u32, home: usize) {
+        self.counters.add(Event::SlowRelease);
         let stripe = &self.stripes[self.stripe_of(home)];
         loop {
             // The centre before the stripe: see "why it is right".
@@ -282,6 +290,10 @@ impl Permits {
         self.total
     }
 
+    pub(super) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
     /// A thread's home: its index modulo the number of stripes, which is a power of two.
     #[inline]
     fn stripe_of(&self, home: usize) -> usize {
@@ -301,6 +313,20 @@ impl Permits {
         false
     }
 
+    /// Sets a spread centre to gathered mode; false when it has changed meanwhile.
+    fn begin_gather(&self, centre: Word) -> bool {
+        let begun = self.change_centre(centre, centre.gather());
+        if begun {
+            self.counters.add(Event::Gather);
+        }
+        begun
+    }
+
+    fn refuse(&self, refused: Refused) -> Result<(), Refused> {
+        self.counters.add(Event::Refusal);
+        Err(refused)
+    }
+
     /// Closes every stripe under `centre`'s epoch and moves its count, as far as others have not.
     fn finish_gather(&self, centre: Word) {
         let epoch = centre.epoch();
@@ -313,7 +339,11 @@ impl Permits {
                 if now.mode() != Mode::Gathered || now.epoch() != epoch {
                     return;
                 }
-                if now.moved(i) || self.change_centre(now, now.with_moved(i, count)) {
+                if now.moved(i) {
+                    break;
+                }
+                if self.change_centre(now, now.with_moved(i, count)) {
+                    self.counters.add(Event::Move);
                     break;
                 }
             }
@@ -350,7 +380,11 @@ impl Permits {
     }
 
     fn change_centre(&self, from: Word, to: Word) -> bool {
-        change(&self.centre, from, to, Ordering::AcqRel).is_ok()
+        let changed = change(&self.centre, from, to, Ordering::AcqRel).is_ok();
+        if !changed {
+            self.counters.add(Event::Retry);
+        }
+        changed
     }
 }
 

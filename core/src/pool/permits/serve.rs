@@ -6,6 +6,7 @@ use std::task::Waker;
 use super::Permits;
 use super::queue::{Place, QueueFull, State};
 use super::word::{Mode, Word};
+use crate::pool::counters::Event;
 use crate::sync::Ordering;
 
 impl Permits {
@@ -14,10 +15,14 @@ impl Permits {
     pub(in crate::pool) fn join(&self, n: u32, waker: &Waker) -> Result<Place, QueueFull> {
         debug_assert!((1..=self.total).contains(&n));
         let place = self.queue.sit(n, waker)?;
+        self.counters.add(Event::Wait);
         loop {
             let centre = Word(self.centre.load(Ordering::Acquire));
             let next = match centre.mode() {
-                Mode::Spread => centre.gather(),
+                Mode::Spread => {
+                    self.begin_gather(centre);
+                    continue;
+                }
                 Mode::Gathered if !self.all_moved(centre) => {
                     self.finish_gather(centre);
                     continue;
@@ -26,7 +31,7 @@ impl Permits {
                 // looked at the queue before and saw no seat loses the CAS that would end it.
                 Mode::Gathered | Mode::Queued => centre.joined(place.seat),
             };
-            if self.change_centre(centre, next) && next.mode() == Mode::Queued {
+            if self.change_centre(centre, next) {
                 return Ok(place);
             }
         }
