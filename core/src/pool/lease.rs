@@ -80,6 +80,15 @@ impl<P: Deref<Target = BlockPool>> Lease<P> {
         Self { pool, raw }
     }
 
+    /// The lease, with an empty one left here.
+    pub(super) fn take(&mut self) -> Self
+    where
+        P: Clone,
+    {
+        let empty = Self { pool: self.pool.clone(), raw: self.raw.empty_like() };
+        mem::replace(self, empty)
+    }
+
     /// Number of blocks.
     #[allow(clippy::len_without_is_empty)] // A lease of nothing exists only after its blocks moved away.
     pub fn len(&self) -> u32 {

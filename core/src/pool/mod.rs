@@ -16,6 +16,7 @@ mod error;
 mod exchange;
 mod free_list;
 mod handle;
+mod histogram;
 mod home;
 mod lease;
 mod limits;
@@ -26,6 +27,7 @@ mod permits;
 mod placement;
 mod span;
 mod sweep;
+mod timed;
 
 use std::sync::Arc;
 
@@ -39,9 +41,11 @@ pub use self::error::{
     TooManyAgents, TransferError, WaitError,
 };
 pub use self::handle::BlockHandle;
+pub use self::histogram::{Latencies, LatencyHistogram};
 pub use self::lease::{BlockLease, Lease, OwnedLease};
 pub use self::limits::AgentLimits;
 pub use self::sweep::Cleared;
+pub use self::timed::{Timed, TimedLease};
 
 use self::accounts::Accounts;
 use self::lease::RawLease;
