@@ -113,6 +113,34 @@ fn loom_a_slot_changes_hands_during_a_release() {
     });
 }
 
+/// A waiter takes up its grant, and its slot is taken anew, while the granter is still about to wake it and
+/// to say that the grant is done: that is not taken for a grant to the next.
+#[test]
+fn loom_a_slot_changes_hands_after_a_grant() {
+    explore("waiting: a slot changes hands after a grant", Some(3), 1_000, || {
+        let permits = Arc::new(Permits::new(2, 1, 1));
+        permits.acquire(2, 0).unwrap();
+        let place = permits.join(1, Waker::noop()).unwrap();
+        let other = Arc::clone(&permits);
+        let thread = thread::spawn(move || other.release(1, 0));
+        if permits.poll(&place, Waker::noop()) {
+            permits.take_up(&place);
+            let place = permits.join(2, Waker::noop()).unwrap();
+            assert!(!permits.poll(&place, Waker::noop()), "both are taken");
+            permits.release(2, 0);
+            assert!(permits.is_granted(&place));
+            permits.take_up(&place);
+            thread.join().unwrap();
+        } else {
+            permits.leave(&place, 0);
+            thread.join().unwrap();
+            permits.acquire(1, 0).unwrap();
+        }
+        permits.release(2, 0);
+        assert_whole(&permits);
+    });
+}
+
 /// Two wait, and two release one each: the second is served only after the first, and both are.
 #[test]
 fn loom_first_in_first_out() {

@@ -73,8 +73,8 @@
 //! - *No wake-up is lost.* The queue ends (back to spread mode, or gathered in a new epoch) by a CAS on a
 //!   word that was read before all seats were looked at. Who joins fills its seat first and changes the
 //!   word then. If it does that before the CAS, the CAS fails; if after it, it finds the queue ended and
-//!   begins a new one. Everybody else serves after its own change of the centre or of a seat, so the last
-//!   to change anything sees all of it. A woken caller, and one that looks by itself, serves too: when a
+//!   begins a new one. Everybody serves after its own change of the centre or of a seat, who joins by its
+//!   first look, so the last to change anything sees all of it. Each later look serves too: when a
 //!   releaser is frozen between its release and serving, the next look or the next release makes up for it.
 //!
 //! Versions have 25 bits, 2 of them the kind of step: a thread would have to be frozen between a load

@@ -74,6 +74,7 @@ impl Permits {
         loop {
             let centre = Word(self.centre.load(Ordering::Acquire));
             let next = match centre.grantee() {
+                // The queue has ended since we left it: whoever ended it saw that we had.
                 _ if centre.mode() != Mode::Queued => break,
                 Some(slot) if slot == place.slot => centre.refunded(place.seat),
                 // A new version: who saw us waiting and is about to grant loses that CAS.
