@@ -363,3 +363,45 @@ fn case_13_a_thousand_cycles_leave_nothing_behind() {
     let census = pool.census();
     assert_eq!((census.free, census.owned_total(), census.in_flight.len()), (500, 0, 0));
 }
+
+/// An inert lease may be split like any other. A piece of it once took the generation of the whole along
+/// to another block, where it could be that of a later lease, and freed that one. Found by the stress run.
+#[test]
+fn an_inert_lease_frees_nothing_of_later_ones_when_it_is_split() {
+    let pool = pool(100);
+    let agent = pool.open_account().unwrap();
+    let mut inert = pool.allocate(agent, LAYER, 2).unwrap();
+    // An owner word keeps the number of its agent's tenure modulo 32.
+    for _ in 0..32 {
+        pool.free_agent(agent);
+    }
+    let first = pool.allocate(agent, LAYER, 1).unwrap();
+    let second = pool.allocate(agent, LAYER, 1).unwrap();
+    let both: Vec<_> = first.blocks().chain(second.blocks()).collect();
+    assert_eq!(inert.blocks().collect::<Vec<_>>(), both, "the test needs the same blocks");
+    let off = inert.split_off(1).unwrap();
+    assert_eq!((inert.len(), off.len()), (1, 1));
+    drop((inert, off));
+    assert_eq!((pool.usage().used, pool.used_by(agent)), (2, 2));
+    drop((first, second));
+    assert_eq!(pool.usage().used, 0);
+}
+
+/// The same with whole spans: a range that is cut, and one that is cut through.
+#[test]
+fn an_inert_range_frees_nothing_of_later_ones_when_it_is_split() {
+    for keep in [64, 100] {
+        let pool = pool(256);
+        let agent = pool.open_account().unwrap();
+        let mut inert = pool.allocate(agent, LAYER, 256).unwrap();
+        for _ in 0..32 {
+            pool.free_agent(agent);
+        }
+        let later = [64, 64, 64, 64].map(|blocks| pool.allocate(agent, LAYER, blocks).unwrap());
+        drop(inert.split_off(256 - keep).unwrap());
+        drop(inert);
+        assert_eq!((pool.usage().used, pool.used_by(agent)), (256, 256), "{keep}");
+        drop(later);
+        assert_eq!(pool.usage().used, 0);
+    }
+}

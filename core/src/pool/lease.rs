@@ -193,7 +193,7 @@ impl<P: Deref<Target = BlockPool>> Lease<P> {
             // Inert. The two leases still have to tell and to sum up to what was given.
             let [mine, other] = run.divide(low);
             self.raw.push(mine);
-            off.push(other);
+            off.push(owners.over(other));
         } else if self.pool.accounts.is_over(tenure) {
             // The agent was freed while the run was on the move and could not be: do it now.
             self.pool.release_runs(tenure, &self.raw.runs);

@@ -165,13 +165,19 @@ impl Owners {
         let generation = other.load(0).generation();
         let second = Run::new(at + keep * SPAN_BLOCKS, spans - keep, FULL, generation);
         if !self.begin_move(old, owner) {
-            // Generations that are over.
-            let over = Run { generation: generation.wrapping_sub(1), ..second };
-            return Err([Run { generation: old.generation, ..first }, over]);
+            // The old head's generation is over; so must be that of the new one.
+            return Err([Run { generation: old.generation, ..first }, other.over(second)]);
         }
         // The old head last: its word ends the move.
         let second = other.write(second, owner);
         Ok([self.write(first, owner), second])
+    }
+
+    /// A run that is not there, with a generation that its head has behind it. The one of a run that it was
+    /// a part of says nothing about another head: there it may be the one of somebody who lives.
+    pub(super) fn over(&self, run: Run) -> Run {
+        let now = self.load(run.head() as u32).generation();
+        Run { generation: now.wrapping_sub(1), ..run }
     }
 
     /// Breaks a run of `owner` in one span into single blocks, calling `block` with the bit and generation of each.
