@@ -70,7 +70,7 @@
 //!   and the one CAS that removes the note gives the permits back.
 //! - *A seat ends after its note.* Its owner empties the slot, and removes the note before. So while the
 //!   centre names a slot, the seat in it is the one that was granted.
-//! - *No wake-up is lost.* The queue ends (back to spread mode, or gathered in a new epoch) by a CAS on a
+//! - *No wake-up is lost.* The queue ends (back to gathered or spread mode) by a CAS on a
 //!   word that was read before all seats were looked at. Who joins fills its seat first and changes the
 //!   word then. If it does that before the CAS, the CAS fails; if after it, it finds the queue ended and
 //!   begins a new one. Everybody serves after its own change of the centre or of a seat, who joins by its

@@ -159,12 +159,8 @@ impl Permits {
         // A stripe keeps the label under which it was closed until the centre is spread again: it tells
         // the epoch, for which the queued centre has no room.
         let epoch = Word(self.stripes[0].load(Ordering::Acquire)).epoch();
-        let gathered = Word::closed(epoch, centre.count());
-        // To a new epoch if it stays gathered, although nothing has to be moved: the word from which the
-        // queue was begun must not come back.
-        let next =
-            if gathered.count() >= self.rich { gathered.spread() } else { gathered.gather() };
-        self.change_centre(centre, next);
+        let gathered = Word::all_moved(epoch, centre.count());
+        self.change_centre(centre, self.spread_if_rich(gathered));
     }
 
     /// Whether the centre has not changed since it was read. Words of a queued centre do not come back

@@ -117,6 +117,11 @@ impl Word {
         Self(self.0 | Self::moved_bit(stripe)).plus(count)
     }
 
+    /// Gathered mode with every stripe's count moved.
+    pub(super) fn all_moved(epoch: u64, count: u32) -> Self {
+        Self(Self::closed(epoch, count).0 | ((1 << MAX_STRIPES) - 1) << MOVED_SHIFT)
+    }
+
     /// Gathered mode in the next epoch, nothing moved yet.
     pub(super) fn gather(self) -> Self {
         Self::closed((self.epoch() + 1) & EPOCH_MASK, self.count())
