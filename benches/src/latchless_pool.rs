@@ -1,8 +1,8 @@
 //! Latchless: leases that free on drop, and handles that are freed by number.
 
 use latchless::{
-    AgentHandle, AllocateError, BlockHandle, BlockLease, BlockPool, FreeError, LayerId, ModelSpec,
-    PoolConfig,
+    AgentHandle, AllocateError, BlockHandle, BlockLease, BlockPool, HandleError, LayerId,
+    ModelSpec, PoolConfig,
 };
 
 use crate::contender::{Churn, Contender, Exhausted, ReturnError};
@@ -20,8 +20,7 @@ pub struct LeaseHand<'pool> {
     lease: Option<BlockLease<'pool>>,
 }
 
-/// Blocks under handles: what a host beyond a C boundary does. A list of handles is made for each
-/// request.
+/// Blocks under handles, in a list of the host's: what one beyond a C boundary does.
 #[derive(Debug)]
 pub struct Handles(BlockPool);
 
@@ -65,12 +64,16 @@ fn allocate(
     agent: AgentHandle,
     blocks: u32,
 ) -> Result<BlockLease<'_>, Exhausted> {
-    pool.allocate(agent, LAYER, blocks).map_err(|error| match error {
+    pool.allocate(agent, LAYER, blocks).map_err(exhausted)
+}
+
+fn exhausted(error: AllocateError) -> Exhausted {
+    match error {
         AllocateError::Exhausted { requested, available, total, allocated } => {
             Exhausted { requested, available, total, allocated }
         }
         other => unreachable!("agent and layer are there, and blocks are asked for: {other}"),
-    })
+    }
 }
 
 impl Contender for Leases {
@@ -128,8 +131,11 @@ impl Contender for Handles {
 
     #[inline]
     fn take(&self, hand: &mut HandleHand<'_>, blocks: u32) -> Result<(), Exhausted> {
-        hand.handles = allocate(&self.0, hand.agent.handle, blocks)?.into_handles();
-        Ok(())
+        hand.handles.resize(blocks as usize, BlockHandle::default());
+        self.0.allocate_handles(hand.agent.handle, LAYER, &mut hand.handles).map_err(|error| {
+            hand.handles.clear();
+            exhausted(error)
+        })
     }
 
     #[inline]
@@ -140,10 +146,10 @@ impl Contender for Handles {
                 Ok(())
             }
             Err(
-                FreeError::UnknownBlock { block }
-                | FreeError::AlreadyFree { block }
-                | FreeError::Stale { block }
-                | FreeError::NotOwner { block },
+                HandleError::UnknownBlock { block }
+                | HandleError::AlreadyFree { block }
+                | HandleError::Stale { block }
+                | HandleError::NotOwner { block },
             ) => Err(ReturnError { block: block.0 }),
             Err(other) => unreachable!("every refusal names a block: {other}"),
         }

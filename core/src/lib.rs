@@ -44,7 +44,7 @@ pub use self::inbox::{Drained, Inbox, InboxFull};
 pub use self::model::{Attention, KvBits, LiveModel, ModelGeneration, ModelSpec, SpecError};
 pub use self::pool::{
     AgentHandle, AgentLimits, AllocateError, Allocation, BlockHandle, BlockLease, BlockPool,
-    Census, Cleared, FreeError, Latencies, LatencyHistogram, Lease, MergeError, NoSuchAgent,
+    Census, Cleared, HandleError, Latencies, LatencyHistogram, Lease, MergeError, NoSuchAgent,
     OwnedLease, PoolConfig, PoolConfigError, PoolCounters, PoolUsage, ReconfigureError,
     ReserveError, SplitError, StripeCounters, Timed, TimedLease, TooManyAgents, TransferError,
     WaitError,

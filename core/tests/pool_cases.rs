@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use latchless::{
-    AgentId, AllocateError, BlockHandle, BlockPool, Directory, FreeError, LayerId, ModelSpec,
+    AgentId, AllocateError, BlockHandle, BlockPool, Directory, HandleError, LayerId, ModelSpec,
     PoolConfig, PoolConfigError, PoolUsage, ReconfigureError, SplitError, TransferError,
 };
 
@@ -107,10 +107,10 @@ fn case_5_four_ways_to_free_wrongly() {
 
     let before = pool.census();
     for (bad, error) in [
-        (out_of_range, FreeError::UnknownBlock { block: out_of_range.block() }),
-        (never_given, FreeError::UnknownBlock { block: never_given.block() }),
-        (freed, FreeError::AlreadyFree { block: freed.block() }),
-        (theirs[0], FreeError::NotOwner { block: theirs[0].block() }),
+        (out_of_range, HandleError::UnknownBlock { block: out_of_range.block() }),
+        (never_given, HandleError::UnknownBlock { block: never_given.block() }),
+        (freed, HandleError::AlreadyFree { block: freed.block() }),
+        (theirs[0], HandleError::NotOwner { block: theirs[0].block() }),
     ] {
         assert_eq!(pool.free(agent, &[bad]), Err(error));
         // Good ones around the bad one stay, too.
@@ -120,20 +120,85 @@ fn case_5_four_ways_to_free_wrongly() {
     let twice = [handles[1], handles[1]];
     assert_eq!(
         pool.free(agent, &twice),
-        Err(FreeError::AlreadyFree { block: handles[1].block() }),
+        Err(HandleError::AlreadyFree { block: handles[1].block() }),
         "twice in one list"
     );
 
     // The freed block's id is given out again: as a part of a run, and as a block of its own.
     let run = pool.allocate(agent, LAYER, 97).unwrap();
     assert!(run.blocks().any(|block| block == freed.block()));
-    assert_eq!(pool.free(agent, &[freed]), Err(FreeError::Stale { block: freed.block() }));
+    assert_eq!(pool.free(agent, &[freed]), Err(HandleError::Stale { block: freed.block() }));
     let again = run.into_handles();
-    assert_eq!(pool.free(agent, &[freed]), Err(FreeError::Stale { block: freed.block() }));
+    assert_eq!(pool.free(agent, &[freed]), Err(HandleError::Stale { block: freed.block() }));
     assert_eq!(pool.free(agent, &again), Ok(97));
     assert_eq!(pool.free(agent, &handles[1..]), Ok(2));
     assert_eq!(pool.free(other, &theirs), Ok(1));
     assert_eq!(pool.usage(), usage(100, 0));
+}
+
+#[test]
+fn a_made_up_handle_frees_no_lease() {
+    let pool = pool(10);
+    let agent = pool.open_account().unwrap();
+    let lease = pool.allocate(agent, LAYER, 1).unwrap();
+    let block = lease.blocks().next().unwrap();
+    let made_up = BlockHandle::from_bits(u64::from(block.0));
+    assert_eq!(pool.free(agent, &[made_up]), Err(HandleError::UnknownBlock { block }));
+    assert_eq!((lease.len(), pool.usage()), (1, usage(10, 1)));
+}
+
+#[test]
+fn handles_are_allocated_into_the_callers_memory() {
+    let pool = pool(200);
+    let agent = pool.open_account().unwrap();
+    let mut handles = [BlockHandle::default(); 150];
+    pool.allocate_handles(agent, LAYER, &mut handles).unwrap();
+    assert!(handles.is_sorted_by_key(|handle| handle.block()));
+    assert_eq!((pool.usage(), pool.used_by(agent)), (usage(200, 150), 150));
+    let mut more = [BlockHandle::default(); 51];
+    assert_eq!(
+        pool.allocate_handles(agent, LAYER, &mut more),
+        Err(AllocateError::Exhausted { requested: 51, available: 50, total: 200, allocated: 150 })
+    );
+    assert_eq!(pool.allocate_handles(agent, LAYER, &mut []), Err(AllocateError::NoBlocks));
+    let layer = LayerId(4);
+    assert_eq!(
+        pool.allocate_handles(agent, layer, &mut more),
+        Err(AllocateError::UnknownLayer { layer, layers: 4 })
+    );
+    let block = BlockHandle::default().block();
+    assert_eq!(
+        pool.free(agent, &[BlockHandle::default()]),
+        Err(HandleError::UnknownBlock { block })
+    );
+    assert_eq!(pool.free(agent, &handles), Ok(150));
+    assert_eq!(pool.usage(), usage(200, 0));
+}
+
+#[test]
+fn handles_become_a_lease_again() {
+    let pool = pool(200);
+    let (agent, other) = (pool.open_account().unwrap(), pool.open_account().unwrap());
+    let handles = pool.allocate(agent, LAYER, 150).unwrap().into_handles();
+    let block = handles[0].block();
+    assert_eq!(
+        pool.lease_from_handles(other, None, &handles).unwrap_err(),
+        HandleError::NotOwner { block }
+    );
+    let mut lease = pool.lease_from_handles(agent, Some(LAYER), &handles[..100]).unwrap();
+    assert_eq!((lease.len(), lease.layer(), pool.used_by(agent)), (100, Some(LAYER), 150));
+    // Their handles are used up.
+    assert_eq!(pool.free(agent, &handles), Err(HandleError::Stale { block }));
+    assert!(pool.lease_from_handles(agent, None, &handles).is_err());
+    drop(lease.split_off(30).unwrap());
+    assert_eq!(pool.usage(), usage(200, 120));
+    // What is left goes with the agent, in a lease or under handles.
+    assert_eq!(pool.free_agent(agent), 120);
+    assert_eq!(pool.usage(), usage(200, 0));
+    assert!(pool.lease_from_handles(agent, None, &handles[100..]).is_err());
+    drop(lease);
+    assert_eq!(pool.lease_from_handles(agent, None, &[]).unwrap().len(), 0);
+    assert_eq!((pool.usage(), pool.used_by(agent)), (usage(200, 0), 0));
 }
 
 #[test]
@@ -184,7 +249,7 @@ fn an_agent_that_leaves_takes_its_blocks_along() {
     // The slot's next agent has nothing to do with the old one's leases and handles.
     let next = pool.open_account().unwrap();
     let all = pool.allocate(next, LAYER, 100).unwrap();
-    assert!(matches!(pool.free(next, &handles), Err(FreeError::Stale { .. })));
+    assert!(matches!(pool.free(next, &handles), Err(HandleError::Stale { .. })));
     drop(lease);
     assert_eq!((pool.usage(), pool.used_by(next)), (usage(100, 100), 100));
     drop(all);

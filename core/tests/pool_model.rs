@@ -23,7 +23,7 @@ enum Step {
     Merge { into: usize, from: usize },
     Transfer { lease: usize, to: usize },
     Share { lease: usize, with: usize },
-    FreeByHandles { lease: usize },
+    FreeByHandles { lease: usize, percent: u32 },
     FreeAgent { agent: usize },
     Rejoin { agent: usize },
     ForceClear,
@@ -40,7 +40,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => any::<(usize, usize)>().prop_map(|(into, from)| Step::Merge { into, from }),
         3 => (any::<usize>(), 0..AGENTS).prop_map(|(lease, to)| Step::Transfer { lease, to }),
         4 => (any::<usize>(), 0..AGENTS).prop_map(|(lease, with)| Step::Share { lease, with }),
-        2 => any::<usize>().prop_map(|lease| Step::FreeByHandles { lease }),
+        3 => (any::<usize>(), 0..=100_u32)
+            .prop_map(|(lease, percent)| Step::FreeByHandles { lease, percent }),
         1 => (0..AGENTS).prop_map(|agent| Step::FreeAgent { agent }),
         1 => (0..AGENTS).prop_map(|agent| Step::Rejoin { agent }),
         1 => Just(Step::ForceClear),
@@ -193,16 +194,7 @@ impl<'pool> World<'pool> {
             Step::Merge { into, from } => self.merge(into, from),
             Step::Transfer { lease, to } => self.transfer(lease, to),
             Step::Share { lease, with } => self.share(lease, with),
-            Step::FreeByHandles { lease } => {
-                let Some(i) = self.pick(lease) else { return };
-                let (lease, held) = self.leases.swap_remove(i);
-                let agent = lease.agent();
-                let handles = lease.into_handles();
-                let blocks: BTreeSet<_> = handles.iter().map(|handle| handle.block()).collect();
-                assert_eq!(blocks, held.sole);
-                assert_eq!(self.pool.free(agent, &handles), Ok(handles.len() as u32));
-                self.model.release(held);
-            }
+            Step::FreeByHandles { lease, percent } => self.free_by_handles(lease, percent),
             Step::FreeAgent { agent } => {
                 let had = self.used_by(self.agents[agent]);
                 assert_eq!(self.pool.free_agent(self.agents[agent]), had);
@@ -228,6 +220,30 @@ impl<'pool> World<'pool> {
                 self.model.limits[agent].quota = quota;
             }
             Step::SetReserve { agent, blocks } => self.set_reserve(agent, blocks),
+        }
+    }
+
+    /// A lease becomes handles; a part of them is freed, the others become a lease again.
+    fn free_by_handles(&mut self, lease: usize, percent: u32) {
+        let Some(i) = self.pick(lease) else { return };
+        let (lease, mut held) = self.leases.swap_remove(i);
+        let layer = lease.layer();
+        let handles = lease.into_handles();
+        let blocks: BTreeSet<_> = handles.iter().map(|handle| handle.block()).collect();
+        assert_eq!(blocks, held.sole);
+        let (freed, kept) = handles.split_at(handles.len() * percent as usize / 100);
+        assert_eq!(self.pool.free(held.agent, freed), Ok(freed.len() as u32));
+        let again = self.pool.lease_from_handles(held.agent, layer, kept).unwrap();
+        let sole: BTreeSet<_> = again.blocks().collect();
+        assert!(again.layer() == layer && sole.iter().eq(held.sole.iter().skip(freed.len())));
+        if let Some(gone) = freed.first().or(kept.first()) {
+            assert!(self.pool.free(held.agent, &[*gone]).is_err(), "a handle is good for once");
+        }
+        let kept = Held { sole, shared: BTreeSet::new(), ..held };
+        held.sole.retain(|block| !kept.sole.contains(block));
+        self.model.release(held);
+        if again.len() > 0 {
+            self.leases.push((again, kept));
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::Barrier;
 use std::thread;
 
 use allocation_counter::{AllocationInfo, measure};
-use latchless::{AgentHandle, BlockPool, LayerId, ModelSpec, PoolConfig};
+use latchless::{AgentHandle, BlockHandle, BlockPool, LayerId, ModelSpec, PoolConfig};
 
 const LAYER: LayerId = LayerId(0);
 const BLOCKS: u32 = 8_192;
@@ -73,14 +73,17 @@ fn threads_that_meet_allocate_no_memory() {
 }
 
 #[test]
-fn freeing_handles_allocates_no_memory() {
+fn handles_allocate_no_memory() {
     let pool = pool(BLOCKS);
     let agent = pool.open_account().unwrap();
-    for blocks in [1, 8, 48] {
-        let handles = pool.allocate(agent, LAYER, blocks).unwrap().into_handles();
-        let mut freed = Ok(0);
-        assert_eq!(allocations(|| freed = pool.free(agent, &handles)), 0, "{blocks} blocks");
-        assert_eq!(freed, Ok(blocks));
+    for blocks in [1, 8, 48, 512] {
+        let mut handles = vec![BlockHandle::default(); blocks as usize];
+        let (mut allocated, mut freed) = (Ok(()), Ok(0));
+        let count = allocations(|| {
+            allocated = pool.allocate_handles(agent, LAYER, &mut handles);
+            freed = pool.free(agent, &handles);
+        });
+        assert_eq!((count, allocated, freed), (0, Ok(()), Ok(blocks)), "{blocks} blocks");
     }
 }
 

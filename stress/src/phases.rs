@@ -26,6 +26,8 @@ pub(crate) enum Action {
     Pair,
     /// Allocates blocks of a layer.
     Allocate,
+    /// The same, under handles.
+    AllocateHandles,
     /// Allocates a sequence in all layers.
     AllocateSequence,
     /// Allocates for a common agent.
@@ -51,6 +53,8 @@ pub(crate) enum Action {
     /// Drops a lease while unwinding.
     Unwind,
     IntoHandles,
+    /// Makes a lease of handles again.
+    LeaseAgain,
     /// Tries to free lists with a bad handle: nothing may be freed.
     FreeBadHandles,
     FreeAgent,
@@ -68,9 +72,10 @@ pub(crate) enum Action {
 
 /// All actions, in the order of their declaration, with their names and their weights in the phases'
 /// order. Weight 0: not in this phase.
-const TABLE: [(Action, &str, [u16; 4]); 24] = [
+const TABLE: [(Action, &str, [u16; 4]); 26] = [
     (Action::Pair, "pair", [150, 150, 100, 100]),
     (Action::Allocate, "allocate", [120, 300, 80, 150]),
+    (Action::AllocateHandles, "allocate-handles", [40, 60, 30, 40]),
     (Action::AllocateSequence, "allocate-sequence", [60, 100, 40, 80]),
     // Common agents are freed by other threads, whose frees end at another instant than their owner's
     // books say: not where no request may be refused.
@@ -87,6 +92,7 @@ const TABLE: [(Action, &str, [u16; 4]); 24] = [
     (Action::Free, "free", [180, 150, 120, 200]),
     (Action::Unwind, "unwind", [5, 5, 5, 5]),
     (Action::IntoHandles, "into-handles", [30, 30, 30, 20]),
+    (Action::LeaseAgain, "lease-again", [15, 15, 15, 10]),
     (Action::FreeBadHandles, "free-bad-handles", [10, 10, 20, 10]),
     (Action::FreeAgent, "free-agent", [5, 5, 30, 5]),
     (Action::Reregister, "reregister", [5, 5, 40, 5]),

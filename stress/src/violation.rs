@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use latchless::{BlockId, FreeError, ReconfigureError};
+use latchless::{BlockId, HandleError, ReconfigureError};
 use thiserror::Error;
 
 use crate::canary::Mark;
@@ -73,7 +73,7 @@ impl Violation {
     }
 
     /// A list of handles that must be freed was refused.
-    pub(crate) fn not_freed(error: FreeError) -> Self {
+    pub(crate) fn not_freed(error: HandleError) -> Self {
         Self::answer("handles of blocks that this thread holds were refused", error)
     }
 }

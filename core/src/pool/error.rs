@@ -91,30 +91,32 @@ pub enum WaitError {
     },
 }
 
-/// A list of handles was not freed: none of them.
+/// A list of handles was not freed, or not leased: none of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
-pub enum FreeError {
+pub enum HandleError {
     /// A handle that this pool never gave out.
-    #[error("block {block} was never given out under this handle; nothing was freed")]
+    #[error("block {block} was never given out under this handle; nothing was changed")]
     UnknownBlock {
         /// The block named.
         block: BlockId,
     },
-    /// The block has been freed through this handle before, or is just being freed.
-    #[error("block {block} has been freed already; nothing was freed now")]
+    /// The handle has been used up before, or is just being.
+    #[error("block {block} has been freed or leased already; nothing was changed")]
     AlreadyFree {
         /// The block named.
         block: BlockId,
     },
-    /// The block has been freed, and given out again since.
-    #[error("the handle of block {block} is stale: the block has a new owner; nothing was freed")]
+    /// The block has been given out again since.
+    #[error(
+        "the handle of block {block} is stale: the block was given out again; nothing was changed"
+    )]
     Stale {
         /// The block named.
         block: BlockId,
     },
     /// The block belongs to another agent.
-    #[error("block {block} belongs to another agent; nothing was freed")]
+    #[error("block {block} belongs to another agent; nothing was changed")]
     NotOwner {
         /// The block named.
         block: BlockId,

@@ -68,26 +68,39 @@ impl BlockPool {
         blocks: u32,
         check: impl Fn() -> Result<(), AllocateError>,
     ) -> Result<(), AllocateError> {
-        if blocks == 0 {
-            return Err(AllocateError::NoBlocks);
-        }
         let home = thread_index();
         loop {
-            let Standing { tenure, limited } =
-                self.accounts.standing(raw.agent).ok_or(AllocateError::UnknownAgent)?;
-            if limited {
-                self.acquire_limited(raw.agent, blocks, home)?;
-            } else if let Err(refused) = self.permits.acquire(blocks, home) {
-                return Err(self.exhausted(blocks, refused));
-            }
-            if let Err(error) = check() {
-                self.refund(raw.agent.slot(), blocks, home);
-                return Err(error);
-            }
+            let tenure = self.acquire(raw.agent, blocks, home, &check)?;
             if self.take_permitted(raw, tenure, blocks, home)? {
                 return Ok(());
             }
         }
+    }
+
+    /// Takes permits for an agent in its present tenure, if `check` has nothing against it then.
+    #[inline]
+    pub(super) fn acquire(
+        &self,
+        agent: AgentHandle,
+        blocks: u32,
+        home: usize,
+        check: impl Fn() -> Result<(), AllocateError>,
+    ) -> Result<Tenure, AllocateError> {
+        if blocks == 0 {
+            return Err(AllocateError::NoBlocks);
+        }
+        let Standing { tenure, limited } =
+            self.accounts.standing(agent).ok_or(AllocateError::UnknownAgent)?;
+        if limited {
+            self.acquire_limited(agent, blocks, home)?;
+        } else if let Err(refused) = self.permits.acquire(blocks, home) {
+            return Err(self.exhausted(blocks, refused));
+        }
+        if let Err(error) = check() {
+            self.refund(agent.slot(), blocks, home);
+            return Err(error);
+        }
+        Ok(tenure)
     }
 
     /// The rest of taking, with permits in hand: it cannot be refused for want of blocks. False when the

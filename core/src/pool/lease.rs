@@ -324,8 +324,9 @@ impl<P: Deref<Target = BlockPool>> Lease<P> {
     }
 
     /// Ends the lease without freeing: its blocks stay the agent's, each under a handle, until they are
-    /// [freed by handle](BlockPool::free) or with the agent. Blocks that are shared or inert are left
-    /// out, and given back.
+    /// [freed by handle](BlockPool::free), [leased again](BlockPool::lease_from_handles) or freed with the
+    /// agent. Blocks that are shared or inert are left out, and given back. The handles are in the order of
+    /// blocks.
     pub fn into_handles(mut self) -> Vec<BlockHandle> {
         self.cut_ranges();
         let tenure = self.raw.tenure;
@@ -346,8 +347,9 @@ impl<P: Deref<Target = BlockPool>> Lease<P> {
             }
         }
         self.raw = rest;
+        handles.sort_unstable_by_key(|handle| handle.block());
         if self.pool.accounts.is_over(tenure) {
-            self.pool.release_handles(tenure.slot(), &handles);
+            self.pool.free_over(tenure.slot(), &handles);
         }
         handles
     }

@@ -37,8 +37,8 @@ pub use self::census::{Census, PoolUsage};
 pub use self::config::{PoolConfig, PoolConfigError};
 pub use self::counters::{PoolCounters, StripeCounters};
 pub use self::error::{
-    AllocateError, FreeError, MergeError, NoSuchAgent, ReconfigureError, ReserveError, SplitError,
-    TooManyAgents, TransferError, WaitError,
+    AllocateError, HandleError, MergeError, NoSuchAgent, ReconfigureError, ReserveError,
+    SplitError, TooManyAgents, TransferError, WaitError,
 };
 pub use self::handle::BlockHandle;
 pub use self::histogram::{Latencies, LatencyHistogram};

@@ -1,9 +1,11 @@
 //! Freeing whole agents, and the whole pool.
 
+use smallvec::SmallVec;
+
 use super::BlockPool;
 use super::accounts::{AgentHandle, Tenure};
 use super::owners::{Extent, Kind, Word};
-use super::span::{FULL, blocks_of};
+use super::span::{FULL, SPAN_BLOCKS, blocks_of};
 use crate::sync::thread_index;
 
 /// What [`BlockPool::force_clear`] took.
@@ -89,10 +91,11 @@ impl BlockPool {
     fn free_if(&self, regions: u64, condemned: impl Fn(Word) -> bool) {
         let home = thread_index();
         for (i, span) in self.blocks.spans_of(regions) {
-            let mut freed = 0;
+            let mut freed = self.free_handed(i, &condemned, home);
             for bit in blocks_of(0, FULL & !span.free.load()) {
                 let word = span.owners.load(bit);
-                if matches!(word.kind(), Kind::Free | Kind::Moving) || !condemned(word) {
+                let is_run = !matches!(word.kind(), Kind::Free | Kind::Moving | Kind::Handed);
+                if !is_run || !condemned(word) {
                     continue;
                 }
                 let Extent { mask, spans } = span.owners.extent(bit, word);
@@ -114,5 +117,26 @@ impl BlockPool {
                 self.permits.release(freed, home);
             }
         }
+    }
+
+    /// Frees the blocks of a span that are out under handles and whose owner word says so. Returns how many
+    /// permits are to be released for them: those of agents with limits go to their reserves first.
+    fn free_handed(&self, span: usize, condemned: impl Fn(Word) -> bool, home: usize) -> u32 {
+        let owners = &self.blocks.spans[span].owners;
+        let mask = owners.claim_condemned(condemned);
+        if mask == 0 {
+            return 0;
+        }
+        let mut limited: SmallVec<[u32; SPAN_BLOCKS as usize]> = SmallVec::new();
+        owners.end_handed(mask, |word| {
+            if self.accounts.is_limited(word.value()) {
+                limited.push(word.value());
+            }
+        });
+        self.blocks.free(span, mask, home);
+        for slot in &limited {
+            self.refund(*slot, 1, home);
+        }
+        mask.count_ones() - limited.len() as u32
     }
 }

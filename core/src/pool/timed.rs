@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::BlockPool;
 use super::accounts::AgentHandle;
-use super::error::{AllocateError, FreeError};
+use super::error::{AllocateError, HandleError};
 use super::handle::BlockHandle;
 use super::histogram::LatencyHistogram;
 use super::lease::BlockLease;
@@ -89,8 +89,8 @@ impl<P: Deref<Target = BlockPool>> Timed<P> {
     /// [`BlockPool::free`], timed.
     ///
     /// # Errors
-    /// [`FreeError`], about the first bad handle; nothing is freed then.
-    pub fn free(&self, agent: AgentHandle, handles: &[BlockHandle]) -> Result<u32, FreeError> {
+    /// [`HandleError`], about the first bad handle; nothing is freed then.
+    pub fn free(&self, agent: AgentHandle, handles: &[BlockHandle]) -> Result<u32, HandleError> {
         let begin = Instant::now();
         let freed = self.pool.free(agent, handles);
         self.frees.record(begin.elapsed());

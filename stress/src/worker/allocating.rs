@@ -2,13 +2,30 @@
 
 use std::time::Instant;
 
-use latchless::{AllocateError, BlockLease, LayerId};
+use latchless::{AllocateError, BlockHandle, BlockLease, LayerId};
 
-use super::held::Place;
+use super::held::{Goods, Held, Place};
 use super::{MOST_HELD, OWN_AGENTS, Worker};
 use crate::canary::Mark;
 use crate::phases::Phase;
 use crate::violation::Violation;
+
+/// What the pool gave: a lease, or a number of handles.
+trait Granted {
+    fn blocks(&self) -> u32;
+}
+
+impl Granted for BlockLease<'_> {
+    fn blocks(&self) -> u32 {
+        self.len()
+    }
+}
+
+impl Granted for u32 {
+    fn blocks(&self) -> u32 {
+        *self
+    }
+}
 
 impl<'pool> Worker<'pool, '_> {
     /// Allocates blocks of a layer and frees them at once; the time of both counts, that of the marks
@@ -50,6 +67,29 @@ impl<'pool> Worker<'pool, '_> {
             Some(lease) => self.keep(lease, self.mark(), self.place(agent)),
             None => self.free(pick),
         }
+    }
+
+    pub(super) fn allocate_handles(
+        &mut self,
+        blocks: u32,
+        pick: usize,
+        other: usize,
+    ) -> Result<(), Violation> {
+        let blocks = blocks.min(self.room());
+        if blocks == 0 {
+            return self.free(pick);
+        }
+        let (number, pool) = (other % OWN_AGENTS, self.world.pool);
+        let agent = self.own[number].handle;
+        let mut handles = vec![BlockHandle::default(); blocks as usize];
+        let granted = pool.allocate_handles(agent, self.layer(pick), &mut handles);
+        if self.granted(blocks, granted.map(|()| blocks))?.is_none() {
+            return self.free(pick);
+        }
+        let (mark, place) = (self.mark(), self.place(number));
+        self.world.canary.take(handles.iter().map(|handle| handle.block()), mark)?;
+        self.hold(Held { goods: Goods::Handles(agent, handles), mark, shared: false, place });
+        Ok(())
     }
 
     pub(super) fn allocate_sequence(
@@ -120,17 +160,17 @@ impl<'pool> Worker<'pool, '_> {
     }
 
     /// Checks an answer of the pool; `None` for a rightful refusal.
-    fn granted(
+    fn granted<G: Granted>(
         &mut self,
         requested: u32,
-        granted: Result<BlockLease<'pool>, AllocateError>,
-    ) -> Result<Option<BlockLease<'pool>>, Violation> {
+        granted: Result<G, AllocateError>,
+    ) -> Result<Option<G>, Violation> {
         match granted {
-            Ok(lease) => {
-                Violation::count("a lease", requested, lease.len())?;
+            Ok(granted) => {
+                Violation::count("what was granted", requested, granted.blocks())?;
                 self.counts.granted += 1;
                 self.counts.blocks += u64::from(requested);
-                Ok(Some(lease))
+                Ok(Some(granted))
             }
             Err(AllocateError::Exhausted { requested: said, available, total, allocated }) => {
                 let coherent = said == requested

@@ -123,6 +123,7 @@ impl<'pool, 'round> Worker<'pool, 'round> {
         match decision.action {
             Action::Pair => self.pair(blocks, other),
             Action::Allocate => self.allocate(blocks, pick, other),
+            Action::AllocateHandles => self.allocate_handles(blocks, pick, other),
             Action::AllocateSequence => self.allocate_sequence(blocks, pick, other),
             Action::AllocateCommon => self.allocate_common(blocks, pick, other),
             Action::Split => self.split(pick, other),
@@ -140,6 +141,7 @@ impl<'pool, 'round> Worker<'pool, 'round> {
             Action::Free => self.free(pick),
             Action::Unwind => self.unwind(pick),
             Action::IntoHandles => self.turn_into_handles(pick),
+            Action::LeaseAgain => self.lease_again(pick),
             Action::FreeBadHandles => self.free_bad_handles(pick, other),
             Action::FreeAgent => self.free_agent(other),
             Action::Reregister => self.reregister(other),

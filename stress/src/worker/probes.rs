@@ -1,6 +1,6 @@
 //! Requests that must be refused, and comparisons with the books.
 
-use latchless::{AgentHandle, AllocateError, BlockHandle, FreeError, LayerId};
+use latchless::{AgentHandle, AllocateError, BlockHandle, HandleError, LayerId};
 
 use super::held::{Goods, Place};
 use super::{OWN_AGENTS, STEADY, Worker};
@@ -92,15 +92,17 @@ impl Worker<'_, '_> {
             list
         };
         let pool = self.world.pool;
-        let (freed, right): (_, fn(&FreeError) -> bool) = match (other % 4, self.stale) {
-            (0, _) => (pool.free(stranger, good), |e| matches!(e, FreeError::NotOwner { .. })),
-            (1, _) => {
-                (pool.free(agent, &with(no_block)), |e| matches!(e, FreeError::UnknownBlock { .. }))
-            }
-            (2, Some(stale)) => (pool.free(agent, &with(stale)), |e| {
-                matches!(e, FreeError::AlreadyFree { .. } | FreeError::Stale { .. })
+        let (freed, right): (_, fn(&HandleError) -> bool) = match (other % 4, self.stale) {
+            (0, _) => (pool.free(stranger, good), |e| matches!(e, HandleError::NotOwner { .. })),
+            (1, _) => (pool.free(agent, &with(no_block)), |e| {
+                matches!(e, HandleError::UnknownBlock { .. })
             }),
-            _ => (pool.free(agent, &with(good[0])), |e| matches!(e, FreeError::AlreadyFree { .. })),
+            (2, Some(stale)) => (pool.free(agent, &with(stale)), |e| {
+                matches!(e, HandleError::AlreadyFree { .. } | HandleError::Stale { .. })
+            }),
+            _ => {
+                (pool.free(agent, &with(good[0])), |e| matches!(e, HandleError::AlreadyFree { .. }))
+            }
         };
         match freed {
             Err(error) if right(&error) => Ok(()),

@@ -90,6 +90,28 @@ impl<'pool> Worker<'pool, '_> {
         self.hold(Held { goods: Goods::Handles(agent, handles), mark, shared, place });
         Ok(())
     }
+
+    pub(super) fn lease_again(&mut self, pick: usize) -> Result<(), Violation> {
+        let Some(held) = self.take(pick) else { return Ok(()) };
+        let Held { goods: Goods::Handles(agent, handles), mark, shared, place } = held else {
+            self.hold(held);
+            return Ok(());
+        };
+        match self.world.pool.lease_from_handles(agent, None, &handles) {
+            Ok(lease) => {
+                let same = lease.blocks().eq(handles.iter().map(|handle| handle.block()));
+                self.stale = handles.first().copied().or(self.stale);
+                self.hold_lease(lease, mark, place);
+                same.then_some(()).ok_or_else(|| Violation::answer("a lease of other blocks", ()))
+            }
+            // Some are stale since a sweep, as when they are freed.
+            Err(_) if place == Place::Common => {
+                self.hold(Held { goods: Goods::Handles(agent, handles), mark, shared, place });
+                Ok(())
+            }
+            Err(error) => Err(Violation::answer("good handles were not leased", error)),
+        }
+    }
 }
 
 impl Parcel<'_> {

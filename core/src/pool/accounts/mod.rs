@@ -295,9 +295,17 @@ impl Accounts {
 
     /// Whether a tenure has ended, asked after its owner words were changed.
     pub(super) fn is_over(&self, tenure: Tenure) -> bool {
+        self.tenure_after_write(tenure.slot) != tenure.number
+    }
+
+    /// The [tag](Tenure::tag) of the tenure that a slot is in, asked after owner words were changed.
+    pub(super) fn tag_now(&self, slot: u32) -> u32 {
+        self.tenure_after_write(slot) % Tenure::TAGS
+    }
+
+    fn tenure_after_write(&self, slot: u32) -> u32 {
         // A read-modify-write that changes nothing: see "Tenures" above.
-        let word = &self.slots[tenure.slot as usize].word;
-        Word(word.fetch_or(0, Ordering::AcqRel)).tenure() != tenure.number
+        Word(self.slots[slot as usize].word.fetch_or(0, Ordering::AcqRel)).tenure()
     }
 
     /// Whether the walk that follows the begin of this tenure may still judge words by their tags: at

@@ -29,23 +29,26 @@
 //! `One`, `Part`, `Wide` and `Whole` are runs of one block, of several in a half of a span, of several in
 //! both, and of one or more whole spans. `Shared` is a single block with a count of holders: sharing
 //! breaks a run into such blocks, since each holder may end on its own.
-//! `Claimed` is a single block that a free by handles is about to free; whoever frees the whole agent may
-//! take it over. `Moving` is a run that its lease is regrouping: nobody else touches it, and the lease
+//! `Handed` is a single block that is out under a handle: there the bits of [`handed`] decide, not the word.
+//! `Moving` is a run that its lease is regrouping: nobody else touches it, and the lease
 //! looks afterwards whether its agent was freed meanwhile (see [`accounts`](super::accounts)).
 
+mod handed;
 mod run;
 mod word;
 
+pub(super) use self::handed::Seen;
 pub(super) use self::run::{Hold, MAX_RANGE, Run};
 pub(super) use self::word::{Kind, MAX_VALUE, Word};
 
+use self::handed::Handed;
 use self::run::pieces;
 use super::accounts::Tenure;
 use super::span::{FULL, SPAN_BLOCKS};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// Blocks that a partial run may come from.
-const HALF_BLOCKS: u32 = SPAN_BLOCKS / 2;
+pub(super) const HALF_BLOCKS: u32 = SPAN_BLOCKS / 2;
 const HALF_FULL: u64 = FULL >> HALF_BLOCKS;
 
 /// The owner words of one span.
@@ -54,6 +57,7 @@ pub(super) struct Owners {
     words: [AtomicU64; SPAN_BLOCKS as usize],
     /// How far the run reaches whose head, or second block, this is: see the module's documentation.
     extents: [AtomicU32; SPAN_BLOCKS as usize],
+    handed: Handed,
 }
 
 /// What a head speaks for.
@@ -75,6 +79,7 @@ impl Owners {
         Self {
             words: std::array::from_fn(|_| AtomicU64::new(0)),
             extents: std::array::from_fn(|_| AtomicU32::new(0)),
+            handed: Handed::new(),
         }
     }
 
@@ -93,12 +98,21 @@ impl Owners {
         owner: Tenure,
         mut run: impl FnMut(Run),
     ) {
-        for piece in pieces(mask) {
-            // Relaxed: the claim of the bits was Acquire, so this is what the last owner left.
-            let head = &self.words[piece.trailing_zeros() as usize];
-            let generation = Word(head.load(Ordering::Relaxed)).generation();
-            run(self.write(Run::new(span_first, spans, piece, generation), owner));
+        let (low, high) = (mask & HALF_FULL, mask & !HALF_FULL);
+        if low.is_power_of_two() && high != 0 {
+            run(self.record_one(span_first, 1, low, owner));
+            run(self.record_one(span_first, 1, high, owner));
+        } else {
+            run(self.record_one(span_first, spans, mask, owner));
         }
+    }
+
+    #[inline]
+    fn record_one(&self, span_first: u32, spans: u32, mask: u64, owner: Tenure) -> Run {
+        // Relaxed: the claim of the bits was Acquire, so this is what the last owner left.
+        let head = &self.words[mask.trailing_zeros() as usize];
+        let generation = Word(head.load(Ordering::Relaxed)).generation();
+        self.write(Run::new(span_first, spans, mask, generation), owner)
     }
 
     /// Gives the blocks of a run up: true for the one who may free its bits.
@@ -180,23 +194,75 @@ impl Owners {
         Run { generation: now.wrapping_sub(1), ..run }
     }
 
-    /// Breaks a run of `owner` in one span into single blocks, calling `block` with the bit and generation of each.
-    /// False when the run is not there any more.
-    pub(super) fn break_up(
-        &self,
-        old: &Run,
-        owner: Tenure,
-        mut block: impl FnMut(u32, u32),
-    ) -> bool {
-        if !self.begin_move(old, owner) {
-            return false;
+    /// Hands the blocks of a run of `owner` in one span out, calling `block` with the bit and generation of
+    /// each, the highest first. False when the run is not there any more.
+    pub(super) fn break_up(&self, old: &Run, owner: Tenure, block: impl FnMut(u32, u32)) -> bool {
+        // The head is the lowest block: its word ends the move, after all others are written.
+        let here = self.begin_move(old, owner);
+        if here {
+            self.hand_out(old.mask, owner, block);
         }
-        for bit in bits_downwards(old.mask) {
+        here
+    }
+
+    /// Hands out blocks that the caller has for itself, as in [`break_up`](Self::break_up).
+    #[inline]
+    pub(super) fn hand_out(&self, mask: u64, owner: Tenure, mut block: impl FnMut(u32, u32)) {
+        for bit in bits_downwards(mask) {
             let generation = self.load(bit).generation();
             block(bit, generation);
-            self.store(bit as usize, Word::of(Kind::One, owner, generation));
+            self.store(bit as usize, Word::of(Kind::Handed, owner, generation));
         }
-        true
+        self.handed.hand_out(mask);
+    }
+
+    /// What is handed out in the half span of `bit`, to be read before the blocks' words.
+    #[inline]
+    pub(super) fn handed(&self, bit: u32) -> Seen {
+        self.handed.read(bit)
+    }
+
+    /// Ends the hand-out of blocks that were `seen` out, all at once; what is out now when that has changed.
+    /// As long as it succeeds, their words have not changed since.
+    #[inline]
+    pub(super) fn claim_handed(&self, seen: Seen, mask: u64) -> Result<(), Seen> {
+        self.handed.claim(seen, mask)
+    }
+
+    /// Undoes [`claim_handed`](Self::claim_handed).
+    pub(super) fn put_back(&self, mask: u64) {
+        self.handed.put_back(mask);
+    }
+
+    /// Ends the lives of blocks that were [claimed](Self::claim_handed), calling `ended` with the word of
+    /// each.
+    #[inline]
+    pub(super) fn end_handed(&self, mask: u64, mut ended: impl FnMut(Word)) {
+        for bit in bits_downwards(mask) {
+            let word = self.load(bit);
+            ended(word);
+            self.store(bit as usize, word.freed());
+        }
+    }
+
+    /// Claims every handed-out block of the span whose word `condemned` says so, and returns them.
+    pub(super) fn claim_condemned(&self, condemned: impl Fn(Word) -> bool) -> u64 {
+        let halves = [0, HALF_BLOCKS].into_iter().map(|first| {
+            let mut seen = self.handed.read(first);
+            loop {
+                let mask = bits_downwards(seen.blocks())
+                    .filter(|bit| condemned(self.load(*bit)))
+                    .fold(0, |mask, bit| mask | 1 << bit);
+                if mask == 0 {
+                    return 0;
+                }
+                match self.handed.claim(seen, mask) {
+                    Ok(()) => return mask,
+                    Err(now) => seen = now,
+                }
+            }
+        });
+        halves.sum()
     }
 
     /// Makes a run of one span that `owner` holds alone a shared one with two holders. None when the run is not there
@@ -235,28 +301,6 @@ impl Owners {
             .fold(0, |mask, bit| mask | 1 << bit)
     }
 
-    /// Takes a single block of an agent for freeing by its handle and returns the word it then has;
-    /// the word that was there instead when it is not one.
-    pub(super) fn claim(&self, bit: u32, slot: u32, generation: u32) -> Result<Word, Word> {
-        let word = self.load(bit);
-        let matches =
-            word.kind() == Kind::One && word.value() == slot && word.generation() == generation;
-        let claimed = word.with_kind(Kind::Claimed);
-        if !matches {
-            Err(word)
-        } else if self.change(bit as usize, word, claimed) {
-            Ok(claimed)
-        } else {
-            Err(self.load(bit))
-        }
-    }
-
-    /// Undoes [`claim`](Self::claim).
-    pub(super) fn unclaim(&self, bit: u32, claimed: Word) {
-        // If it fails, the whole agent was freed meanwhile, and this block with it.
-        self.change(bit as usize, claimed, claimed.with_kind(Kind::One));
-    }
-
     /// What the head at `bit` speaks for, by the word that was read there.
     pub(super) fn extent(&self, bit: u32, word: Word) -> Extent {
         // Relaxed: written before the word, which was read with Acquire. If the run has been regrouped
@@ -264,7 +308,7 @@ impl Owners {
         let load = |bit: u32| self.extents[bit as usize].load(Ordering::Relaxed);
         match word.kind() {
             Kind::Free | Kind::Moving => Extent::of(0),
-            Kind::One | Kind::Shared | Kind::Claimed => Extent::of(1 << bit),
+            Kind::One | Kind::Shared | Kind::Handed => Extent::of(1 << bit),
             Kind::Part => Extent::of(u64::from(load(bit)) << (bit / HALF_BLOCKS * HALF_BLOCKS)),
             Kind::Wide => {
                 let low = u64::from(load(bit));

@@ -26,8 +26,8 @@ pub(in super::super) enum Kind {
     Shared,
     /// A run that its lease is regrouping.
     Moving,
-    /// One block that is being freed by its handle.
-    Claimed,
+    /// One block that is out under a handle.
+    Handed,
 }
 
 /// `generation (32) | tenure's tag (5) | kind (3) | agent slot or holders (24)`.
@@ -57,7 +57,7 @@ impl Word {
             4 => Kind::Whole,
             5 => Kind::Shared,
             6 => Kind::Moving,
-            7 => Kind::Claimed,
+            7 => Kind::Handed,
             _ => Kind::Free,
         }
     }
@@ -102,7 +102,7 @@ mod tests {
             Kind::Whole,
             Kind::Shared,
             Kind::Moving,
-            Kind::Claimed,
+            Kind::Handed,
         ] {
             let word = Word::of(Kind::One, Tenure::of(MAX_VALUE, 31), u32::MAX).with_kind(kind);
             let parts = (word.kind(), word.value(), word.tag(), word.generation());
