@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use super::BlockPool;
 use super::accounts::{AgentHandle, Tenure};
 use super::error::{MergeError, SplitError, TransferError};
-use super::handle::BlockHandle;
+use super::handles::BlockHandle;
 use super::owners::{Hold, Run};
 use super::span::{SPAN_BLOCKS, blocks_of};
 use crate::id::{BlockId, LayerId};
@@ -333,18 +333,18 @@ impl<P: Deref<Target = BlockPool>> Lease<P> {
         let mut handles = Vec::with_capacity(self.raw.len as usize);
         let mut rest = self.raw.empty_like();
         for run in mem::take(&mut self.raw.runs) {
-            let first = run.span_first();
-            let broken = run.hold() == Hold::Sole
-                && self.pool.blocks.spans[run.span()].owners.break_up(
-                    &run,
-                    tenure,
-                    |bit, generation| {
-                        handles.push(BlockHandle::new(BlockId(first + bit), generation));
-                    },
-                );
-            if !broken {
-                rest.push(run);
+            let (first, before) = (run.span_first(), handles.len());
+            if run.hold() == Hold::Sole {
+                handles.resize(before + run.len() as usize, BlockHandle::default());
+                let owners = &self.pool.blocks.spans[run.span()].owners;
+                if owners.break_up(&run, tenure, &mut handles[before..], |bit, generation| {
+                    BlockHandle::new(BlockId(first + bit), generation)
+                }) {
+                    continue;
+                }
             }
+            handles.truncate(before);
+            rest.push(run);
         }
         self.raw = rest;
         handles.sort_unstable_by_key(|handle| handle.block());

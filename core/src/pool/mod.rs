@@ -15,7 +15,7 @@ mod counters;
 mod error;
 mod exchange;
 mod free_list;
-mod handle;
+mod handles;
 mod histogram;
 mod home;
 mod lease;
@@ -40,7 +40,7 @@ pub use self::error::{
     AllocateError, HandleError, MergeError, NoSuchAgent, ReconfigureError, ReserveError,
     SplitError, TooManyAgents, TransferError, WaitError,
 };
-pub use self::handle::BlockHandle;
+pub use self::handles::BlockHandle;
 pub use self::histogram::{Latencies, LatencyHistogram};
 pub use self::lease::{BlockLease, Lease, OwnedLease};
 pub use self::limits::AgentLimits;

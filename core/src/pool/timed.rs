@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::BlockPool;
 use super::accounts::AgentHandle;
 use super::error::{AllocateError, HandleError};
-use super::handle::BlockHandle;
+use super::handles::BlockHandle;
 use super::histogram::LatencyHistogram;
 use super::lease::BlockLease;
 use crate::id::LayerId;

@@ -298,7 +298,13 @@ impl Accounts {
         self.tenure_after_write(tenure.slot) != tenure.number
     }
 
-    /// The [tag](Tenure::tag) of the tenure that a slot is in, asked after owner words were changed.
+    /// The [tag](Tenure::tag) of the tenure that a slot is in; 0 for one that there is not.
+    #[inline]
+    pub(super) fn tag(&self, slot: u32) -> u32 {
+        self.slots.get(slot as usize).map_or(0, |account| account.load().tenure() % Tenure::TAGS)
+    }
+
+    /// The same, asked after owner words were changed.
     pub(super) fn tag_now(&self, slot: u32) -> u32 {
         self.tenure_after_write(slot) % Tenure::TAGS
     }

@@ -41,6 +41,9 @@ pub(super) use self::handed::Seen;
 pub(super) use self::run::{Hold, MAX_RANGE, Run};
 pub(super) use self::word::{Kind, MAX_VALUE, Word};
 
+use std::ops::Range;
+use std::{iter, mem};
+
 use self::handed::Handed;
 use self::run::pieces;
 use super::accounts::Tenure;
@@ -194,24 +197,42 @@ impl Owners {
         Run { generation: now.wrapping_sub(1), ..run }
     }
 
-    /// Hands the blocks of a run of `owner` in one span out, calling `block` with the bit and generation of
-    /// each, the highest first. False when the run is not there any more.
-    pub(super) fn break_up(&self, old: &Run, owner: Tenure, block: impl FnMut(u32, u32)) -> bool {
-        // The head is the lowest block: its word ends the move, after all others are written.
+    /// Hands the blocks of a run of `owner` in one span out, as in [`hand_out`](Self::hand_out). False, and
+    /// nothing done, when the run is not there any more.
+    pub(super) fn break_up<H>(
+        &self,
+        old: &Run,
+        owner: Tenure,
+        handles: &mut [H],
+        handle: impl Fn(u32, u32) -> H,
+    ) -> bool {
         let here = self.begin_move(old, owner);
         if here {
-            self.hand_out(old.mask, owner, block);
+            self.hand_out(old.mask, owner, handles, handle);
         }
         here
     }
 
-    /// Hands out blocks that the caller has for itself, as in [`break_up`](Self::break_up).
+    /// Hands out blocks that the caller has for itself, and makes a handle of the bit and generation of each,
+    /// in order. There is room for as many.
     #[inline]
-    pub(super) fn hand_out(&self, mask: u64, owner: Tenure, mut block: impl FnMut(u32, u32)) {
-        for bit in bits_downwards(mask) {
-            let generation = self.load(bit).generation();
-            block(bit, generation);
-            self.store(bit as usize, Word::of(Kind::Handed, owner, generation));
+    pub(super) fn hand_out<H>(
+        &self,
+        mask: u64,
+        owner: Tenure,
+        mut handles: &mut [H],
+        handle: impl Fn(u32, u32) -> H,
+    ) {
+        for bits in ranges(mask) {
+            let (here, rest) = mem::take(&mut handles).split_at_mut(bits.len());
+            handles = rest;
+            for ((bit, word), place) in bits.clone().zip(&self.words[bits]).zip(here) {
+                // Relaxed, both: the caller has come to the block by an Acquire, and the bits that are set
+                // below publish it. Until then nobody acts on a word of this kind.
+                let generation = Word(word.load(Ordering::Relaxed)).generation();
+                *place = handle(bit as u32, generation);
+                word.store(Word::of(Kind::Handed, owner, generation).0, Ordering::Relaxed);
+            }
         }
         self.handed.hand_out(mask);
     }
@@ -238,10 +259,13 @@ impl Owners {
     /// each.
     #[inline]
     pub(super) fn end_handed(&self, mask: u64, mut ended: impl FnMut(Word)) {
-        for bit in bits_downwards(mask) {
-            let word = self.load(bit);
-            ended(word);
-            self.store(bit as usize, word.freed());
+        for bits in ranges(mask) {
+            for word in &self.words[bits] {
+                // Relaxed, both: the claim was Acquire, and what is done with the blocks next publishes it.
+                let now = Word(word.load(Ordering::Relaxed));
+                ended(now);
+                word.store(now.freed().0, Ordering::Relaxed);
+            }
         }
     }
 
@@ -395,6 +419,20 @@ impl Owners {
         // the generation, and a gatherer of masks the one that belongs to the word.
         self.words[bit].compare_exchange(from.0, to.0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
+}
+
+/// The set bits of a mask, as ranges of neighbours.
+#[inline]
+fn ranges(mut mask: u64) -> impl Iterator<Item = Range<usize>> {
+    iter::from_fn(move || {
+        if mask == 0 {
+            return None;
+        }
+        let first = mask.trailing_zeros();
+        let len = (mask >> first).trailing_ones();
+        mask &= !(u64::MAX >> (u64::BITS - len) << first);
+        Some(first as usize..(first + len) as usize)
+    })
 }
 
 /// The set bits, highest first: the head of a run comes last, and with it the end of a move.

@@ -36,6 +36,7 @@ pub(in super::super) struct Word(pub(super) u64);
 
 impl Word {
     const KIND: u64 = ((1 << KIND_BITS) - 1) << VALUE_BITS;
+    const TAG: u64 = ((1 << Tenure::TAG_BITS) - 1) << TAG_SHIFT;
 
     /// Blocks of an agent.
     #[inline]
@@ -47,6 +48,24 @@ impl Word {
     /// A block with several holders.
     pub(super) fn shared(holders: u32, generation: u32) -> Self {
         Self(u64::from(generation) << 32 | (Kind::Shared as u64) << VALUE_BITS | u64::from(holders))
+    }
+
+    /// Of a block that a slot's agent has out under a handle, but for the [tag](Self::tag).
+    #[inline]
+    pub(in super::super) fn handed(slot: u32, generation: u32) -> Self {
+        let low = (Kind::Handed as u32) << VALUE_BITS | slot;
+        Self(u64::from(generation) << 32 | u64::from(low))
+    }
+
+    /// The same with a tag.
+    #[inline]
+    pub(in super::super) fn tagged(self, tag: u32) -> Self {
+        Self(self.0 | u64::from(tag) << TAG_SHIFT)
+    }
+
+    #[inline]
+    pub(in super::super) fn untagged(self) -> Self {
+        Self(self.0 & !Self::TAG)
     }
 
     pub(in super::super) fn kind(self) -> Kind {

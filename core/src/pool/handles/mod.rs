@@ -1,0 +1,257 @@
+//! Handles: blocks by number, for owners who cannot hold a lease.
+
+mod claims;
+mod list;
+
+use std::mem;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use self::list::{halves, in_order};
+use super::BlockPool;
+use super::accounts::{AgentHandle, NotCharged, Tenure};
+use super::error::{AllocateError, HandleError};
+use super::lease::{BlockLease, Lease, OwnedLease, RawLease};
+use super::limits::not_allocated;
+use super::owners::Word;
+use super::placement::Claim;
+use super::span::SPAN_BLOCKS;
+use crate::id::{BlockId, LayerId};
+use crate::sync::thread_index;
+
+/// Claims that are put in order before their handles are written; from more the handles are sorted.
+const SORTED_CLAIMS: usize = 16;
+
+/// A block and the life of it that is meant: 8 bytes, `Copy`, good across a C boundary. It comes from
+/// [`BlockPool::allocate_handles`] or [`Lease::into_handles`](super::Lease::into_handles); the default one
+/// is of no block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct BlockHandle {
+    block: BlockId,
+    generation: u32,
+}
+
+impl Default for BlockHandle {
+    fn default() -> Self {
+        Self { block: BlockId(u32::MAX), generation: 0 }
+    }
+}
+
+impl BlockHandle {
+    pub(super) fn new(block: BlockId, generation: u32) -> Self {
+        Self { block, generation }
+    }
+
+    /// The block.
+    pub fn block(self) -> BlockId {
+        self.block
+    }
+
+    /// The handle as a number.
+    pub fn to_bits(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.block.0)
+    }
+
+    /// The handle of a number; one that was made up is refused where it is used.
+    pub fn from_bits(bits: u64) -> Self {
+        Self { block: BlockId(bits as u32), generation: (bits >> 32) as u32 }
+    }
+}
+
+impl BlockPool {
+    /// Takes as many blocks of a layer as `handles` has room for, and writes the handle of each, in the
+    /// order of blocks: all of them, or none and an error. It needs no memory but the caller's.
+    ///
+    /// # Errors
+    /// [`AllocateError`]; the pool is unchanged then, and `handles` tells nothing.
+    ///
+    /// ```
+    /// use latchless::{BlockHandle, BlockPool, LayerId, ModelSpec, PoolConfig};
+    ///
+    /// let pool = BlockPool::new(PoolConfig::new(20, ModelSpec::new(4, 8, 128, 16)?))?;
+    /// let agent = pool.open_account()?;
+    /// let mut handles = [BlockHandle::default(); 5];
+    /// pool.allocate_handles(agent, LayerId(0), &mut handles)?;
+    /// assert_eq!(pool.free(agent, &handles[..2])?, 2);
+    /// let lease = pool.lease_from_handles(agent, Some(LayerId(0)), &handles[2..])?;
+    /// assert_eq!((lease.len(), pool.usage().used), (3, 3));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn allocate_handles(
+        &self,
+        agent: AgentHandle,
+        layer: LayerId,
+        handles: &mut [BlockHandle],
+    ) -> Result<(), AllocateError> {
+        // More than any pool has, where it does not fit.
+        let blocks = u32::try_from(handles.len()).unwrap_or(u32::MAX);
+        let check = || self.check_layer(layer);
+        check()?;
+        let home = thread_index();
+        loop {
+            let tenure = self.acquire(agent, blocks, home, check)?;
+            if self.hand_out_permitted(agent, tenure, handles, home)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The handles' counterpart of [`take_permitted`](Self::take_permitted).
+    fn hand_out_permitted(
+        &self,
+        agent: AgentHandle,
+        tenure: Tenure,
+        handles: &mut [BlockHandle],
+        home: usize,
+    ) -> Result<bool, AllocateError> {
+        let blocks = handles.len() as u32;
+        // In the order of blocks, as far as few claims make up the request: so it is as a rule.
+        let mut regions = 0;
+        let mut claims: SmallVec<[Claim; SORTED_CLAIMS]> = SmallVec::new();
+        let mut rest = &mut *handles;
+        let mut hand_out = |Claim { span, spans, mask }: Claim| {
+            for span in span..span + spans as usize {
+                let (here, others) = mem::take(&mut rest).split_at_mut(mask.count_ones() as usize);
+                rest = others;
+                let first = span as u32 * SPAN_BLOCKS;
+                self.blocks.spans[span].owners.hand_out(mask, tenure, here, |bit, generation| {
+                    BlockHandle::new(BlockId(first + bit), generation)
+                });
+            }
+        };
+        let mut many = false;
+        self.blocks.claim(blocks, home, |claim| {
+            regions |= self.blocks.regions(claim.span, claim.spans);
+            if claims.len() < SORTED_CLAIMS {
+                claims.push(claim);
+            } else {
+                many = true;
+                hand_out(claim);
+            }
+        });
+        claims.sort_unstable_by_key(|claim| claim.span);
+        claims.into_iter().for_each(hand_out);
+        if many {
+            handles.sort_unstable_by_key(|handle| handle.block);
+        }
+        self.accounts.mark(tenure.slot(), regions);
+        match self.accounts.charge(agent, tenure, blocks) {
+            Ok(()) => Ok(true),
+            Err(refused) => {
+                for half in halves(handles) {
+                    self.free_half(agent.slot(), half, |_| true);
+                }
+                match refused {
+                    NotCharged::TenureOver => Ok(false),
+                    refused => Err(not_allocated(refused, blocks)),
+                }
+            }
+        }
+    }
+
+    /// Frees blocks by their handles: all of them, or with an error none. Returns how many. Handles in the
+    /// order of blocks need no memory.
+    ///
+    /// The blocks are first claimed, and freed only when all are. Of two threads that free the same handle
+    /// at once, one is told [`HandleError::AlreadyFree`]; when the other then fails for another handle of
+    /// its list, it gives the block back unfreed, and the caller that was refused may try again.
+    ///
+    /// # Errors
+    /// [`HandleError`], about the first bad handle in the order of blocks; nothing is freed then.
+    pub fn free(&self, agent: AgentHandle, handles: &[BlockHandle]) -> Result<u32, HandleError> {
+        let handles = &*in_order(handles);
+        let freed = handles.len() as u32;
+        let home = thread_index();
+        let tag = self.accounts.tag(agent.slot());
+        let limited = if self.claim_handles(agent, handles, Some(tag)).is_ok() {
+            self.end_claimed(handles, home, |_| ());
+            freed > 0 && self.accounts.uncharge_tag(agent.slot(), tag, freed)
+        } else {
+            // One is bad, or the agent was freed as a whole and the blocks are still there.
+            self.claim_handles(agent, handles, None)?;
+            let mut limited = false;
+            self.end_claimed(handles, home, |word| {
+                limited |= self.accounts.uncharge_tag(agent.slot(), word.tag(), 1);
+            });
+            limited
+        };
+        if limited {
+            self.refund(agent.slot(), freed, home);
+        } else if freed > 0 {
+            self.permits.release(freed, home);
+        }
+        Ok(freed)
+    }
+
+    /// Ends the lives of claimed blocks and frees their bits.
+    #[inline]
+    fn end_claimed(&self, handles: &[BlockHandle], home: usize, mut ended: impl FnMut(Word)) {
+        for half in halves(handles) {
+            self.blocks.spans[half.span()].owners.end_handed(half.mask, &mut ended);
+            self.blocks.free(half.span(), half.mask, home);
+        }
+    }
+
+    /// Makes a lease of the blocks of these handles, which are used up: all of them, or with an error none.
+    /// The other way round is [`Lease::into_handles`]. The caller says which layer the blocks are of, as it
+    /// knows from their allocation; `None` for a sequence's of all layers.
+    ///
+    /// # Errors
+    /// [`HandleError`], about the first bad handle in the order of blocks; nothing is changed then. Handles
+    /// from before the agent was [freed as a whole](Self::free_agent) are stale.
+    pub fn lease_from_handles(
+        &self,
+        agent: AgentHandle,
+        layer: Option<LayerId>,
+        handles: &[BlockHandle],
+    ) -> Result<BlockLease<'_>, HandleError> {
+        let mut lease = Lease::new(self, RawLease::empty(agent, layer));
+        self.lease_handles(&mut lease.raw, handles)?;
+        Ok(lease)
+    }
+
+    /// The same with a lease that keeps the pool alive.
+    ///
+    /// # Errors
+    /// [`HandleError`], about the first bad handle in the order of blocks; nothing is changed then.
+    pub fn lease_from_handles_owned(
+        self: &Arc<Self>,
+        agent: AgentHandle,
+        layer: Option<LayerId>,
+        handles: &[BlockHandle],
+    ) -> Result<OwnedLease, HandleError> {
+        let mut lease = Lease::new(Arc::clone(self), RawLease::empty(agent, layer));
+        self.lease_handles(&mut lease.raw, handles)?;
+        Ok(lease)
+    }
+
+    fn lease_handles(
+        &self,
+        raw: &mut RawLease,
+        handles: &[BlockHandle],
+    ) -> Result<(), HandleError> {
+        let handles = &*in_order(handles);
+        // Those of an agent that has left are of an earlier tenure than its slot's, whoever has that.
+        let standing = self.accounts.standing(raw.agent);
+        let tenure = standing.map_or(Tenure::none(raw.agent), |standing| standing.tenure);
+        self.claim_handles(raw.agent, handles, Some(tenure.tag()))?;
+        let mut halves = halves(handles).peekable();
+        while let Some(half) = halves.next() {
+            // One run for both halves of a span.
+            let other = halves.next_if(|other| other.span() == half.span());
+            let mask = half.mask | other.map_or(0, |other| other.mask);
+            let owners = &self.blocks.spans[half.span()].owners;
+            owners.end_handed(mask, |_| ());
+            let first = half.span() as u32 * SPAN_BLOCKS;
+            owners.record(first, mask, 1, tenure, |run| raw.runs.push(run));
+        }
+        raw.tenure = tenure;
+        raw.len = handles.len() as u32;
+        if !handles.is_empty() && self.accounts.is_over(tenure) {
+            // The agent was freed as a whole meanwhile, except for what was in our hands.
+            self.release_runs(tenure, &raw.runs);
+        }
+        Ok(())
+    }
+}
