@@ -40,8 +40,8 @@ pub trait Contender: Sync + Sized {
 
 /// A contender that can do what goes on in a host beside requests.
 pub trait Churn: Contender {
-    /// One round of it: an agent comes, takes `blocks` blocks, shares them with another one, gives them
-    /// back and leaves; then a new geometry is tried, which is refused while blocks are out. Each
+    /// One round of it: an agent comes, is given a quota, takes `blocks` blocks, shares them with another
+    /// one, gives them back and leaves; then a new geometry is tried, which is refused while blocks are out. Each
     /// contender does the part of it that it knows of. Returns whether the geometry was replaced.
     fn churn(&self, blocks: u32) -> bool;
 }

@@ -108,6 +108,7 @@ impl Contender for Leases {
 impl Churn for Leases {
     fn churn(&self, blocks: u32) -> bool {
         let (agent, other) = (Account::open(&self.0), Account::open(&self.0));
+        self.0.set_quota(agent.handle, Some(blocks)).expect("the agent has just come");
         if let Ok(mut lease) = allocate(&self.0, agent.handle, blocks) {
             let shared = lease.share(other.handle);
             drop(lease);

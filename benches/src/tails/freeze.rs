@@ -14,9 +14,9 @@ use crate::{BLOCKS, Churn};
 /// Cores that everything runs on.
 const CORES: usize = 2;
 
-/// Threads that take and give back in a loop: one more than cores, so that while one is frozen the
-/// others have a core each and are not kept waiting by each other.
-const WORKERS: usize = 3;
+/// Threads that take and give back in a loop: as many as cores, so that none is kept waiting for a core by
+/// the others, which would show in the pool's place.
+const WORKERS: usize = CORES;
 
 /// With churn, every so many pairs a worker does a round of it.
 const PAIRS_A_ROUND: u64 = 64;
@@ -35,10 +35,10 @@ pub struct Freezes {
     pub seed: u64,
 }
 
-/// Three threads on two cores take and give back; again and again a random one of them is stopped at a
+/// Two threads on two cores take and give back; again and again a random one of them is stopped at a
 /// random instruction. Returns the latencies of operations in which their own thread was not stopped:
-/// what a stopped thread did to the others. With `churn`, they also register agents, share blocks and try
-/// new geometries, and can be stopped within that.
+/// what a stopped thread did to the others. With `churn`, they also register agents, share blocks, set
+/// quotas and try new geometries, and can be stopped within that.
 ///
 /// # Errors
 /// The system's, when threads cannot be placed or signalled.
