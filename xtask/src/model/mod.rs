@@ -5,7 +5,7 @@
 //! put there by one rename: no reader ever sees a part of it.
 
 use std::env;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -158,12 +158,18 @@ fn by_hand(folder: &Path) -> String {
 /// user a build of minutes.
 fn usable(path: &Path, advice: &'static str) -> Result<PathBuf, Error> {
     let refuse = |problem: String| Error::Unusable { path: path.to_path_buf(), problem, advice };
-    let looked = File::open(path).and_then(|mut file| {
-        if file.metadata()?.is_dir() {
-            return Err(io::Error::from(io::ErrorKind::IsADirectory));
+    // Asked before it is opened: opening a pipe would wait for whoever writes to it.
+    match fs::metadata(path) {
+        Err(error) => return Err(refuse(error.to_string())),
+        Ok(metadata) if metadata.is_dir() => return Err(refuse("it is a directory".to_owned())),
+        Ok(metadata) if !metadata.is_file() => {
+            return Err(refuse("it is no regular file".to_owned()));
         }
+        Ok(_) => {}
+    }
+    let looked = File::open(path).and_then(|file| {
         let mut start = Vec::new();
-        file.by_ref().take(4).read_to_end(&mut start)?;
+        file.take(4).read_to_end(&mut start)?;
         Ok(start)
     });
     match looked {
@@ -176,8 +182,6 @@ fn usable(path: &Path, advice: &'static str) -> Result<PathBuf, Error> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     #[test]
@@ -197,6 +201,16 @@ mod tests {
         }
         fs::write(&path, "GGUF and more").unwrap();
         assert_eq!(usable(&path, "").unwrap(), path);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_without_a_writer_is_refused_and_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        crate::run::run(std::process::Command::new("mkfifo").arg(&pipe)).unwrap();
+        let sentence = usable(&pipe, "do this").unwrap_err().to_string();
+        assert!(sentence.ends_with("it is no regular file; do this"), "{sentence}");
     }
 
     #[test]
