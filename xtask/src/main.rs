@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -64,6 +65,8 @@ enum Error {
     Test(#[from] test::Error),
     #[error(transparent)]
     Bench(#[from] bench::Error),
+    #[error("the output cannot be written: {0}; write it to a place that has room")]
+    Output(#[source] io::Error),
 }
 
 impl Error {
@@ -74,6 +77,7 @@ impl Error {
             Self::Demo(error) => error.exit_code(),
             Self::Test(error) => error.exit_code(),
             Self::Bench(error) => error.exit_code(),
+            Self::Output(_) => 1,
         }
     }
 }
@@ -92,8 +96,12 @@ fn main() -> ExitCode {
 }
 
 fn print_model() -> Result<(), Error> {
-    println!("{}", model::locate()?.display());
-    Ok(())
+    let path = model::locate()?;
+    match writeln!(io::stdout(), "{}", path.display()) {
+        // Whoever wanted to know has gone: nobody is left to be told so.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(Error::Output),
+    }
 }
 
 #[cfg(test)]
