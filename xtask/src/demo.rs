@@ -4,6 +4,7 @@
 //! What can be refused without building is refused first: the first build takes minutes.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -11,6 +12,11 @@ use clap::Args;
 
 use crate::run::{self, Failed};
 use crate::{model, prerequisites};
+
+/// Sequences that a llama.cpp context can have (`LLAMA_MAX_SEQ`), and threads (`GGML_MAX_N_THREADS`).
+/// The demo checks both as well; here it is before anything is fetched or built.
+const MOST_AGENTS: u32 = 256;
+const MOST_THREADS: u32 = 512;
 
 /// Shown at the end of `cargo xtask demo --help`.
 pub(crate) const EXAMPLES: &str = "\
@@ -20,13 +26,16 @@ Examples:
   cargo xtask demo --model ~/models/some.gguf --threads 8
   cargo xtask demo --prompt-file prompts.txt --seed 7 --json out.json
 
-The first run fetches the model (98 MB) and compiles llama.cpp (about 5 minutes on two cores).";
+The first run fetches the model (98 MB) and compiles llama.cpp (about 5 minutes on two cores).
+
+Exit codes: 0 everybody was answered, 1 a request or the build failed, 2 the input or this machine has
+to be put right, 130 Ctrl-C.";
 
 /// The options of the demo.
 #[derive(Debug, Args)]
 pub(crate) struct DemoArgs {
     /// Agents that ask at the same time
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = one_or_more,
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = agents,
           allow_negative_numbers = true)]
     agents: u32,
 
@@ -44,8 +53,7 @@ pub(crate) struct DemoArgs {
     prompt_file: Option<PathBuf>,
 
     /// Threads that compute; more than free cores slows everything down [default: all cores]
-    #[arg(long, value_name = "N", value_parser = one_or_more,
-          allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = threads, allow_negative_numbers = true)]
     threads: Option<u32>,
 
     /// Tokens that the context holds, for all agents together [default: what they need]
@@ -123,6 +131,8 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode, crate::Error> {
 impl DemoArgs {
     /// What can be said about the options without a model.
     fn check(&self) -> Result<(), Error> {
+        /// Bytes of a prompt file that are looked at before the build.
+        const PROMPTS_AT_A_GLANCE: u64 = 1 << 20;
         if let Some(path) = &self.prompt_file {
             let advice = "name a text file with one prompt a line";
             let refuse = |problem| Error::Input {
@@ -131,9 +141,14 @@ impl DemoArgs {
                 problem,
                 advice,
             };
-            let prompts = fs::read_to_string(path).map_err(|error| refuse(error.to_string()))?;
-            if prompts.trim().is_empty() {
-                return Err(refuse("there is no prompt in it".to_owned()));
+            let unreadable = |error: io::Error| refuse(error.to_string());
+            let metadata = fs::metadata(path).map_err(unreadable)?;
+            // A pipe can be read but once, and a device may have no end: the demo reads those.
+            if metadata.is_dir() || metadata.is_file() && metadata.len() <= PROMPTS_AT_A_GLANCE {
+                let prompts = fs::read_to_string(path).map_err(unreadable)?;
+                if prompts.trim().is_empty() {
+                    return Err(refuse("there is no prompt in it".to_owned()));
+                }
             }
         }
         if let Some(path) = &self.json {
@@ -180,6 +195,20 @@ fn one_or_more(text: &str) -> Result<u32, String> {
         Ok(0) => Err("at least 1 is needed; leave the option out for its default".to_owned()),
         Ok(number) => Ok(number),
         Err(_) => Err(format!("a whole number from 1 to {} is needed", u32::MAX)),
+    }
+}
+
+fn agents(text: &str) -> Result<u32, String> {
+    match one_or_more(text)? {
+        number @ ..=MOST_AGENTS => Ok(number),
+        _ => Err(format!("one llama.cpp context serves at most {MOST_AGENTS}; ask for fewer")),
+    }
+}
+
+fn threads(text: &str) -> Result<u32, String> {
+    match one_or_more(text)? {
+        number @ ..=MOST_THREADS => Ok(number),
+        _ => Err(format!("llama.cpp takes at most {MOST_THREADS}; leave the option out")),
     }
 }
 
@@ -245,6 +274,15 @@ mod tests {
                 assert!(error.to_string().contains(option), "{error}");
             }
         }
+        for (option, most, advice) in
+            [("--agents", "256", "at most 256"), ("--threads", "512", "at most 512")]
+        {
+            parse(&[option, most]).unwrap();
+            let more = most.parse::<u32>().unwrap() + 1;
+            let error = parse(&[option, &more.to_string()]).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            assert!(error.to_string().contains(advice), "{error}");
+        }
         let zero = parse(&["--agents", "0"]).unwrap_err().to_string();
         assert!(zero.contains("at least 1 is needed"), "{zero}");
     }
@@ -267,6 +305,16 @@ mod tests {
         refused("UTF-8");
         fs::write(&path, "Why is the sky blue?\n").unwrap();
         args.check().unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_of_prompts_is_left_to_the_demo() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        run::run(Command::new("mkfifo").arg(&pipe)).unwrap();
+        // Opening it would wait for a writer, and reading it would take the prompts away.
+        parse(&["--prompt-file", pipe.to_str().unwrap()]).unwrap().check().unwrap();
     }
 
     #[test]
