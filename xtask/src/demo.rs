@@ -159,7 +159,9 @@ impl DemoArgs {
                 problem: problem.to_owned(),
                 advice,
             };
-            if path.is_dir() || path.file_name().is_none() {
+            // `file_name` does not see that `out.json/` ends in a separator.
+            let as_folder = path.to_string_lossy().ends_with(std::path::is_separator);
+            if as_folder || path.is_dir() || path.file_name().is_none() {
                 return Err(refuse("that is a folder"));
             }
             let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -323,8 +325,10 @@ mod tests {
         let check = |path: &Path| parse(&["--json", path.to_str().unwrap()]).unwrap().check();
         check(&folder.path().join("out.json")).unwrap();
         check(Path::new("out.json")).unwrap();
-        let error = check(folder.path()).unwrap_err().to_string();
-        assert!(error.contains("is a folder"), "{error}");
+        for named_as_folder in [folder.path(), &folder.path().join("out.json/")] {
+            let error = check(named_as_folder).unwrap_err().to_string();
+            assert!(error.contains("is a folder"), "{error}");
+        }
         let error = check(&folder.path().join("none/out.json")).unwrap_err().to_string();
         assert!(error.contains("does not exist"), "{error}");
         assert!(!folder.path().join("none").exists());

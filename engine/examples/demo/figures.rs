@@ -153,7 +153,9 @@ impl<'a> Figures<'a> {
 
 /// Finds out whether a file can be written before minutes are spent on what is to be in it.
 pub(crate) fn check(path: &Path) -> Result<(), DemoError> {
-    if path.file_name().is_none() || path.is_dir() {
+    // `file_name` does not see that `out.json/` ends in a separator.
+    let as_folder = path.to_string_lossy().ends_with(std::path::is_separator);
+    if as_folder || path.file_name().is_none() || path.is_dir() {
         return Err(refuse(path, "that is a folder"));
     }
     // A rename would put a file in the place of a device.
@@ -182,7 +184,8 @@ fn temporary(path: &Path) -> Result<tempfile::NamedTempFile, DemoError> {
     }
     builder
         .tempfile_in(folder(path).unwrap_or_else(|| Path::new(".")))
-        .map_err(|error| refuse(path, error))
+        // The kind alone: the whole error names the temporary file, which tells nobody anything.
+        .map_err(|error| refuse(path, error.kind()))
 }
 
 fn refuse(path: &Path, problem: impl std::fmt::Display) -> DemoError {
@@ -262,12 +265,16 @@ mod tests {
     #[test]
     fn a_path_that_cannot_be_written_is_refused_with_what_to_do() {
         let folder = tempfile::tempdir().unwrap();
-        for path in [folder.path().to_owned(), folder.path().join("none/out.json"), "/".into()] {
+        let [missing, named_as_folder] =
+            ["none/out.json", "out.json/"].map(|path| folder.path().join(path));
+        for path in [folder.path().to_owned(), missing, named_as_folder, "/".into()] {
             let error = check(&path).unwrap_err();
             assert_eq!(error.exit_code(), 2);
             assert!(error.to_string().contains("name a file"), "{error}");
         }
         #[cfg(unix)]
         check(Path::new("/dev/null")).unwrap_err();
+        let error = temporary(&folder.path().join("none/out.json")).unwrap_err().to_string();
+        assert!(!error.contains(".latchless-demo-"), "{error}");
     }
 }
