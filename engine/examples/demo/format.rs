@@ -17,6 +17,12 @@ pub(crate) fn grouped(number: impl Into<u64>) -> String {
     text
 }
 
+/// So many of something, whose name in the plural ends in s.
+pub(crate) fn counted(number: impl Into<u64>, one: &str) -> String {
+    let number = number.into();
+    format!("{} {one}{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
 /// A time in the unit that keeps it short.
 pub(crate) fn time(time: Duration) -> String {
     match time.as_secs_f64() {
@@ -93,6 +99,8 @@ mod tests {
     fn numbers_are_grouped_and_times_are_short() {
         let numbers = [0_u32, 999, 1_000, 1_234_567].map(grouped);
         assert_eq!(numbers, ["0", "999", "1,000", "1,234,567"]);
+        let counts = [0_u32, 1, 1_000].map(|count| counted(count, "block"));
+        assert_eq!(counts, ["0 blocks", "1 block", "1,000 blocks"]);
         let times = [740, 2_340, 212_400, 5_030_000].map(|us| time(Duration::from_micros(us)));
         assert_eq!(times, ["740 µs", "2.3 ms", "212 ms", "5.0 s"]);
     }

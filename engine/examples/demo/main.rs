@@ -30,7 +30,7 @@ use self::args::Args;
 use self::comparison::CompareError;
 use self::error::DemoError;
 use self::figures::{Count, Figures};
-use self::format::grouped;
+use self::format::counted;
 use self::interrupt::Interrupt;
 use self::plain::Shape;
 use self::screen::Screen;
@@ -111,16 +111,13 @@ fn exit_code(round: &Round) -> ExitCode {
 
 fn headline(setup: &Setup, Started { engine, threads }: &Started) -> String {
     let limits = engine.limits();
-    let plural = |count: u32, one: &str| {
-        format!("{} {one}{}", grouped(count), if count == 1 { "" } else { "s" })
-    };
     let mut line = format!(
         "{}: {}, context {}, pool {}, {}",
         setup.model_name(),
-        plural(setup.model.spec().layers().into(), "layer"),
-        plural(limits.cells, "token"),
-        plural(engine.pool().usage().total, "block"),
-        plural(*threads, "thread"),
+        counted(setup.model.spec().layers(), "layer"),
+        counted(limits.cells, "token"),
+        counted(engine.pool().usage().total, "block"),
+        counted(*threads, "thread"),
     );
     if !setup.manner.chat {
         line.push_str("; no chat template, so prompts are continued as text");

@@ -7,7 +7,7 @@ use console::style;
 use crate::agents::{Fate, Outcome, Round};
 use crate::comparison::Comparison;
 use crate::figures::{Count, percentile, submits, waits};
-use crate::format::{grouped, paragraphs, rate, time};
+use crate::format::{counted, grouped, paragraphs, rate, time};
 use crate::prompts::Agent;
 use crate::screen::{ending, name_width};
 
@@ -39,8 +39,8 @@ pub(crate) fn table(out: &mut impl Write, agents: &[Agent], round: &Round) -> io
     let generated = round.generated();
     writeln!(
         out,
-        "\n{} requests: {} completed, {} failed{}",
-        count.requests,
+        "\n{}: {} completed, {} failed{}",
+        counted(count.requests as u64, "request"),
         count.completed,
         count.failed,
         if count.cancelled > 0 {
