@@ -60,6 +60,9 @@ fn run(args: &Args) -> Result<ExitCode, DemoError> {
     let started = Setup::new(args).and_then(|setup| Ok((setup.start()?, setup)));
     screen.clear()?;
     let (started, setup) = started?;
+    if interrupt.is_requested() {
+        return Ok(ExitCode::from(interrupt::EXIT_CODE));
+    }
     let headline = format::paragraphs(&headline(&setup, &started), "", screen.columns());
     out.write_all(headline.as_bytes())?;
 
