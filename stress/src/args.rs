@@ -20,8 +20,9 @@ Examples:
   What the canary says when a block is in two hands:
     latchless-stress run --operations 100000 --plant double
 
-Exit codes: 0 every invariant held, 1 one broke, 2 bad arguments, 3 interrupted (Ctrl-C ends the run
-cleanly, with the report; a second one ends it at once).";
+Exit codes: 0 every invariant held, 1 one broke, 2 bad arguments (also when nobody had a block, which
+shows nothing), 3 interrupted (Ctrl-C ends the run cleanly, with the report; a second one ends it at
+once).";
 
 /// Runs threads against one block pool and checks that no block is ever lost or in two hands.
 #[derive(Debug, Parser)]

@@ -2,7 +2,8 @@
 //! against one block pool for as long as you like, and everything is checked: no block in two hands, no
 //! block lost, no agent charged for what it does not have, no refusal without reason.
 //!
-//! Exit codes: 0 everything held, 1 an invariant broke, 2 bad arguments, 3 interrupted.
+//! Exit codes: 0 everything held, 1 an invariant broke, 2 bad arguments, or ones with which nobody had a
+//! block, 3 interrupted.
 
 #![forbid(unsafe_code)]
 
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
     let Command::Run(args) = Cli::parse().command;
     match run(&args) {
         Ok(Outcome { ending: Ending::Held, .. }) => ExitCode::SUCCESS,
+        Ok(Outcome { ending: Ending::Idle, .. }) => BAD_ARGUMENTS.into(),
         Ok(Outcome { ending: Ending::Broken(_), .. }) => BROKEN.into(),
         Ok(Outcome { ending: Ending::Interrupted, .. }) => INTERRUPTED.into(),
         Err(error) => {

@@ -8,7 +8,7 @@ use latchless::PoolUsage;
 use serde::Serialize;
 
 use crate::phases::{Action, Phase};
-use crate::run::{Ending, Outcome, Plan, ROUND_OPERATIONS};
+use crate::run::{Ending, Outcome, Plan, round_operations};
 use crate::tally::Counts;
 
 /// Times of a pair of allocate and free, in nanoseconds.
@@ -86,7 +86,7 @@ impl fmt::Display for Status {
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     version: &'static str,
-    /// `held`, `broken` or `interrupted`.
+    /// `held`, `broken`, `idle` or `interrupted`.
     outcome: &'static str,
     violation: Option<String>,
     /// The thread and the phase in which it was seen.
@@ -117,13 +117,14 @@ impl Report {
         let Outcome { ending, rounds, wall, counts, seen } = outcome;
         let broken = match ending {
             Ending::Broken(broken) => Some(broken),
-            Ending::Held | Ending::Interrupted => None,
+            Ending::Held | Ending::Idle | Ending::Interrupted => None,
         };
         let actions = Action::names().map(str::to_owned);
         Self {
             version: env!("CARGO_PKG_VERSION"),
             outcome: match ending {
                 Ending::Held => "held",
+                Ending::Idle => "idle",
                 Ending::Interrupted => "interrupted",
                 Ending::Broken(_) => "broken",
             },
@@ -166,13 +167,20 @@ impl fmt::Display for Report {
             (None, ..) if self.outcome == "interrupted" => {
                 writeln!(f, "interrupted: all invariants held until then")?;
             }
+            (None, ..) if self.outcome == "idle" => {
+                writeln!(
+                    f,
+                    "idle: nobody had a block, so nothing was shown; run longer, or with more --blocks"
+                )?;
+            }
             _ => writeln!(f, "held: every block was given back, once")?,
         }
         writeln!(
             f,
-            "  {} operations in {} rounds and {:.1} s: {} a second",
+            "  {} operations in {} round{} and {:.1} s: {} a second",
             grouped(self.operations),
             grouped(self.rounds),
+            if self.rounds == 1 { "" } else { "s" },
             self.wall_s,
             grouped(self.operations_per_second as u64),
         )?;
@@ -199,7 +207,7 @@ impl fmt::Display for Report {
 /// The command that runs the same decisions again: of the round that broke, or of all.
 fn repeat(plan: &Plan, broken_in: Option<u64>, rounds: u64) -> String {
     let Plan { seed, threads, blocks, first_round, .. } = plan;
-    let of_rounds = |rounds| rounds * ROUND_OPERATIONS * u64::from(*threads);
+    let of_rounds = |rounds| rounds * round_operations(*threads) * u64::from(*threads);
     let (from, operations) = match broken_in {
         Some(round) => (round, of_rounds(1)),
         None => (*first_round, plan.operations.unwrap_or_else(|| of_rounds(rounds))),

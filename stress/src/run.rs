@@ -22,8 +22,11 @@ use crate::watch::{Seen, Watcher};
 use crate::worker::{OWN_AGENTS, Worker, World, own_name};
 
 /// Decisions of each thread in a round: many time slices, so that the threads meet, and few enough
-/// that a run of some seconds goes through all phases.
-pub(crate) const ROUND_OPERATIONS: u64 = 50_000;
+/// that a run of some seconds goes through all phases, with a thousand threads too.
+pub(crate) fn round_operations(threads: u16) -> u64 {
+    (200_000 / u64::from(threads.max(1))).clamp(5_000, 50_000)
+}
+
 /// Leases that wait to be received by a thread.
 const MAIL: usize = 64;
 
@@ -58,6 +61,8 @@ pub(crate) enum Plant {
 pub(crate) enum Ending {
     /// Everything held.
     Held,
+    /// Nobody had a block, so that nothing was shown.
+    Idle,
     /// Everything held until somebody interrupted it.
     Interrupted,
     /// Something did not hold.
@@ -189,12 +194,14 @@ impl Site {
     fn outcome(&self, plan: &Plan, wall: Duration, seen: Seen) -> Outcome {
         let rounds = self.stop.rounds.load(Ordering::Acquire);
         let round = plan.first_round + rounds.saturating_sub(1);
+        let counts = self.tally.snapshot();
         let ending = match self.stop.what_broke() {
             Some((thread, violation)) => Ending::Broken(Broken { violation, thread, round }),
             None if self.stop.interrupted.load(Ordering::Acquire) => Ending::Interrupted,
+            None if counts.granted == 0 => Ending::Idle,
             None => Ending::Held,
         };
-        Outcome { ending, rounds, wall, counts: self.tally.snapshot(), seen }
+        Outcome { ending, rounds, wall, counts, seen }
     }
 
     fn settled(&self) -> Settled<'_> {
@@ -308,8 +315,8 @@ pub(crate) fn run(
         }
         let mut left = plan.operations;
         while !site.stop.is_stopped() && left != Some(0) {
-            let each = left.map_or(ROUND_OPERATIONS, |left| {
-                left.div_ceil(u64::from(plan.threads)).min(ROUND_OPERATIONS)
+            let each = left.map_or(round_operations(plan.threads), |left| {
+                left.div_ceil(u64::from(plan.threads)).min(round_operations(plan.threads))
             });
             site.round(plan.seed, round, each);
             left = left.map(|left| left.saturating_sub(each * u64::from(plan.threads)));
@@ -361,9 +368,10 @@ mod tests {
 
     #[test]
     fn all_phases_hold_and_every_action_is_counted() {
-        let outcome = run(&plan(4 * 4 * ROUND_OPERATIONS));
+        let all = 4 * 4 * round_operations(4);
+        let outcome = run(&plan(all));
         assert!(matches!(outcome.ending, Ending::Held), "{:?}", outcome.ending);
-        assert_eq!((outcome.rounds, outcome.counts.operations()), (4, 4 * 4 * ROUND_OPERATIONS));
+        assert_eq!((outcome.rounds, outcome.counts.operations()), (4, all));
         assert!(outcome.counts.actions.iter().all(|count| *count > 0));
         assert!(outcome.counts.refused > 0 && outcome.counts.granted > 0);
         assert!(outcome.seen.snapshots > 0);
@@ -371,11 +379,28 @@ mod tests {
 
     #[test]
     fn one_thread_and_the_smallest_pool_hold_too() {
+        // The second round: in the first nobody may take anything of a pool with fewer blocks than threads.
         for (threads, blocks) in [(1, 1), (1, 100), (3, 2), (2, 65)] {
-            let plan = Plan { threads, blocks, ..plan(2_000) };
+            let plan = Plan { threads, blocks, first_round: 1, ..plan(2_000) };
             let outcome = run(&plan);
             assert!(matches!(outcome.ending, Ending::Held), "{plan:?}: {:?}", outcome.ending);
         }
+    }
+
+    #[test]
+    fn a_run_in_which_nobody_had_a_block_shows_nothing() {
+        let outcome = run(&Plan { threads: 3, blocks: 2, ..plan(2_000) });
+        assert!(matches!(outcome.ending, Ending::Idle), "{:?}", outcome.ending);
+        assert_eq!(outcome.counts.granted, 0);
+    }
+
+    #[test]
+    fn many_threads_go_through_all_phases_as_well() {
+        let rounds = |threads: u16| 4_000_000 / (round_operations(threads) * u64::from(threads));
+        assert_eq!([1, 4, 32].map(rounds), [80, 20, 20]);
+        let outcome = run(&Plan { threads: 32, blocks: 64, ..plan(4 * 200_000) });
+        assert!(matches!(outcome.ending, Ending::Held), "{:?}", outcome.ending);
+        assert_eq!(outcome.rounds, 4);
     }
 
     #[test]

@@ -41,8 +41,7 @@ fn a_planted_fault_ends_with_1_and_tells_how_to_repeat_it() {
             run(&["--operations", "40000", "--seed", "3", "--threads", "4", "--plant", plant]);
         assert_eq!(code, Some(1), "{out}");
         assert!(out.contains("BROKEN: "), "{out}");
-        let repeat =
-            "-- run --seed 3 --threads 4 --blocks 8192 --first-round 0 --operations 200000";
+        let repeat = "-- run --seed 3 --threads 4 --blocks 8192 --first-round 0 --operations 200000";
         assert!(out.contains(repeat), "{out}");
     }
 }
@@ -67,6 +66,13 @@ fn bad_arguments_end_with_2_and_say_what_to_do() {
         assert_eq!((code, out.as_str()), (Some(2), ""), "{err}");
         assert!(err.contains(advice), "{err}");
     }
+}
+
+#[test]
+fn a_run_in_which_nobody_had_a_block_ends_with_2() {
+    let (code, out, _) = run(&["--operations", "1000", "--threads", "4", "--blocks", "3"]);
+    assert_eq!(code, Some(2), "{out}");
+    assert!(out.contains("idle: ") && out.contains("more --blocks"), "{out}");
 }
 
 #[cfg(unix)]
