@@ -77,7 +77,8 @@ impl fmt::Display for Mark {
         if self.is_loose() {
             write!(f, "thread {thread} for common agent {}", self.agent())
         } else {
-            write!(f, "thread {thread} ({} holders)", self.holders())
+            let holders = self.holders();
+            write!(f, "thread {thread} ({holders} holder{})", if holders == 1 { "" } else { "s" })
         }
     }
 }

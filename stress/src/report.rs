@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use hdrhistogram::Histogram;
 use latchless::PoolUsage;
 use serde::Serialize;
@@ -206,15 +207,17 @@ impl fmt::Display for Report {
 
 /// The command that runs the same decisions again: of the round that broke, or of all.
 fn repeat(plan: &Plan, broken_in: Option<u64>, rounds: u64) -> String {
-    let Plan { seed, threads, blocks, first_round, .. } = plan;
+    let Plan { seed, threads, blocks, first_round, plant, .. } = plan;
     let of_rounds = |rounds| rounds * round_operations(*threads) * u64::from(*threads);
     let (from, operations) = match broken_in {
         Some(round) => (round, of_rounds(1)),
         None => (*first_round, plan.operations.unwrap_or_else(|| of_rounds(rounds))),
     };
+    let plant = plant.as_ref().and_then(ValueEnum::to_possible_value);
+    let plant = plant.map(|plant| format!(" --plant {}", plant.get_name())).unwrap_or_default();
     format!(
         "cargo run --release -p latchless-stress -- run --seed {seed} --threads {threads} --blocks \
-         {blocks} --first-round {from} --operations {operations}"
+         {blocks} --first-round {from} --operations {operations}{plant}"
     )
 }
 

@@ -41,8 +41,8 @@ fn a_planted_fault_ends_with_1_and_tells_how_to_repeat_it() {
             run(&["--operations", "40000", "--seed", "3", "--threads", "4", "--plant", plant]);
         assert_eq!(code, Some(1), "{out}");
         assert!(out.contains("BROKEN: "), "{out}");
-        let repeat = "-- run --seed 3 --threads 4 --blocks 8192 --first-round 0 --operations 200000";
-        assert!(out.contains(repeat), "{out}");
+        let repeat = "-- run --seed 3 --threads 4 --blocks 8192 --first-round 0 --operations 200000 --plant ";
+        assert!(out.contains(&(repeat.to_owned() + plant)), "{out}");
     }
 }
 
