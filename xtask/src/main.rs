@@ -6,7 +6,7 @@
 //! model is fetched once into the user's cache folder.
 //!
 //! Exit codes: 0 done; 1 a command or a check failed; 2 the input or this machine has to be put
-//! right first. `demo` and `bench` pass on the exit code of what they run.
+//! right first; 130 Ctrl-C. `demo` and `bench` pass on the exit code of what they run.
 
 #![forbid(unsafe_code)]
 
@@ -70,10 +70,11 @@ enum Error {
 }
 
 impl Error {
-    /// 1 for a check or a build that failed, 2 for what the user has to put right first.
+    /// 1 for a check or a build that failed, 2 for what the user has to put right first, 130 for Ctrl-C.
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Prerequisites(_) | Self::Model(_) => 2,
+            Self::Prerequisites(_) => 2,
+            Self::Model(error) => error.exit_code(),
             Self::Demo(error) => error.exit_code(),
             Self::Test(error) => error.exit_code(),
             Self::Bench(error) => error.exit_code(),

