@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use super::{READABLE, ending};
 use crate::agents::{News, Outcome, Watch};
-use crate::format::{grouped, paragraphs, rate, time};
+use crate::format::{counted, paragraphs, rate, time};
 use crate::prompts::Agent;
 
 pub(super) struct Lines<W = io::Stdout> {
@@ -46,8 +46,8 @@ fn summary(outcome: &Outcome) -> String {
     let Ok(completion) = &outcome.end else { return ending };
     let (tokens, total) = (completion.usage.generated_tokens, completion.timings.total);
     format!(
-        "{ending}; {} tokens in {}, {:.1} tokens/s",
-        grouped(tokens),
+        "{ending}; {} in {}, {:.1} tokens/s",
+        counted(tokens, "token"),
         time(total),
         rate(tokens, total)
     )
