@@ -59,6 +59,7 @@ fn pool(blocks: u32) -> BlockPool {
     BlockPool::new(PoolConfig::new(blocks, spec())).expect("measured sizes are in range")
 }
 
+#[inline]
 fn allocate(
     pool: &BlockPool,
     agent: AgentHandle,
@@ -67,6 +68,7 @@ fn allocate(
     pool.allocate(agent, LAYER, blocks).map_err(exhausted)
 }
 
+#[cold]
 fn exhausted(error: AllocateError) -> Exhausted {
     match error {
         AllocateError::Exhausted { requested, available, total, allocated } => {
