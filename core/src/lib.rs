@@ -6,6 +6,7 @@
 //! - [`BlockPool`] hands out KV-cache blocks, all or nothing, and tells whose they are;
 //! - [`Directory`] knows agents by name;
 //! - [`BlockTables`] show which blocks each agent's layers lie in, replaced whole;
+//! - [`StateMachine`] is what an agent is doing: four states, five edges, one word;
 //! - [`ModelSpec`] is the geometry of a model's KV cache, [`LiveModel`] the one in force;
 //! - [`Inbox`] takes requests from many threads to one that must not be held up.
 //!
@@ -36,8 +37,9 @@ mod pool;
 mod sync;
 
 pub use self::agent::{
-    AgentBlocks, AgentBlocksError, BlockRun, BlockTables, Directory, LayerBlocks, NotReplaced,
-    RegisterError, TableAccess, TablePins, TooManyAccesses,
+    AgentBlocks, AgentBlocksError, AgentState, BlockRun, BlockTables, Directory, LayerBlocks,
+    NotReplaced, Overtaken, RegisterError, StateMachine, StateSnapshot, TableAccess, TablePins,
+    TooManyAccesses, TransitionError, TransitionRefused,
 };
 pub use self::id::{AgentId, AgentIdError, BlockId, LayerId, RequestId};
 pub use self::inbox::{Drained, Inbox, InboxFull};

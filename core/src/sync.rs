@@ -15,6 +15,16 @@ pub(crate) use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::task::Waker;
 
+/// A pause of fixed length, some tens of nanoseconds, after a compare-and-swap that was lost.
+#[inline]
+pub(crate) fn pause() {
+    // In a model every order is explored anyway.
+    #[cfg(not(latchless_loom))]
+    for _ in 0..8 {
+        std::hint::spin_loop();
+    }
+}
+
 #[cfg(not(latchless_loom))]
 pub(crate) use std::thread::{Thread, current as current_thread, park_timeout};
 
