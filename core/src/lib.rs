@@ -7,6 +7,7 @@
 //! - [`Directory`] knows agents by name;
 //! - [`BlockTables`] show which blocks each agent's layers lie in, replaced whole;
 //! - [`StateMachine`] is what an agent is doing: four states, five edges, one word;
+//! - [`SpawnSlots`] limit how many agents run; an [`Outbox`] keeps what one of them puts out;
 //! - [`ModelSpec`] is the geometry of a model's KV cache, [`LiveModel`] the one in force;
 //! - [`Inbox`] takes requests from many threads to one that must not be held up.
 //!
@@ -34,11 +35,14 @@ mod id;
 mod inbox;
 mod model;
 mod pool;
+mod slots;
 mod sync;
+mod tick;
 
 pub use self::agent::{
-    AgentBlocks, AgentBlocksError, AgentState, BlockRun, BlockTables, Directory, LayerBlocks,
-    NotReplaced, Overtaken, RegisterError, StateMachine, StateSnapshot, TableAccess, TablePins,
+    AgentBlocks, AgentBlocksError, AgentState, AllSlotsTaken, BlockRun, BlockTables, Directory,
+    LayerBlocks, NotReplaced, Outbox, OutboxCapacity, Overtaken, RegisterError, SpawnLimit,
+    SpawnSlot, SpawnSlotId, SpawnSlots, StateMachine, StateSnapshot, TableAccess, TablePins,
     TooManyAccesses, TransitionError, TransitionRefused,
 };
 pub use self::id::{AgentId, AgentIdError, BlockId, LayerId, RequestId};
@@ -51,3 +55,4 @@ pub use self::pool::{
     ReserveError, SplitError, StripeCounters, Timed, TimedLease, TooManyAgents, TransferError,
     WaitError,
 };
+pub use self::tick::Tick;

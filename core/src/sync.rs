@@ -15,6 +15,41 @@ pub(crate) use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::task::Waker;
 
+/// A cell for what one thread at a time may change, by a protocol beside it. loom's watches that.
+#[cfg(latchless_loom)]
+pub(crate) use loom::cell::UnsafeCell;
+
+#[cfg(not(latchless_loom))]
+#[derive(Debug, Default)]
+pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
+
+#[cfg(not(latchless_loom))]
+impl<T> UnsafeCell<T> {
+    pub(crate) fn new(content: T) -> Self {
+        Self(std::cell::UnsafeCell::new(content))
+    }
+
+    /// Lends a pointer to the content for reading.
+    #[inline]
+    pub(crate) fn with<R>(&self, read: impl FnOnce(*const T) -> R) -> R {
+        read(self.0.get())
+    }
+
+    /// Lends a pointer to the content for changing it.
+    #[inline]
+    pub(crate) fn with_mut<R>(&self, change: impl FnOnce(*mut T) -> R) -> R {
+        change(self.0.get())
+    }
+}
+
+/// Threads that run at once, as far as that can be known: how many places to spread them over, as a power
+/// of two.
+pub(crate) fn default_stripes() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    // A model has two, whatever the machine.
+    if cfg!(latchless_loom) { 2 } else { cores.next_power_of_two().min(64) }
+}
+
 /// A pause of fixed length, some tens of nanoseconds, after a compare-and-swap that was lost.
 #[inline]
 pub(crate) fn pause() {

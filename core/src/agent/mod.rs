@@ -1,13 +1,18 @@
-//! Agents: their names, what they are doing, and the tables of their blocks.
+//! Agents: their names, how many run, what they are doing, what they put out, and the tables of their
+//! blocks.
 
 mod blocks;
 mod directory;
+mod outbox;
 mod protected;
+mod spawner;
 mod state;
 mod tables;
 
 pub use self::blocks::{AgentBlocks, AgentBlocksError, BlockRun, LayerBlocks};
 pub use self::directory::{Directory, RegisterError};
+pub use self::outbox::{Outbox, OutboxCapacity};
+pub use self::spawner::{AllSlotsTaken, SpawnLimit, SpawnSlot, SpawnSlotId, SpawnSlots};
 pub use self::state::{
     AgentState, Overtaken, StateMachine, StateSnapshot, TransitionError, TransitionRefused,
 };

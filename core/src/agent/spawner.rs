@@ -1,0 +1,433 @@
+//! How many agents run: a slot is reserved before anything is started, and given back once.
+//!
+//! There are as many slots as agents may run, so the limit cannot be exceeded, not for a moment: there is
+//! nothing to count and to compare. A slot's word has its generation and the agent's last sign of life.
+//! A reservation ends by one compare-and-swap on that word, whoever does it: the agent's own guard when
+//! it is dropped, a cleaner that knows it dead, or a cleaner that finds no sign of life. The one whose
+//! swap succeeds frees the slot; the others find another generation.
+
+use std::fmt;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use crate::slots::FreeSlots;
+use crate::sync::{AtomicU64, Ordering};
+use crate::tick::{TICK_BITS, Tick};
+
+const TICKS: u64 = (1 << TICK_BITS) - 1;
+
+/// `generation (24) | last sign of life (40)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Word(u64);
+
+impl Word {
+    fn generation(self) -> u32 {
+        (self.0 >> TICK_BITS) as u32
+    }
+
+    fn seen(self) -> Tick {
+        Tick(self.0 & TICKS)
+    }
+
+    fn seen_at(self, now: Tick) -> Self {
+        Self(self.0 & !TICKS | now.0.min(TICKS))
+    }
+
+    fn ended(self) -> Self {
+        Self((self.0 >> TICK_BITS).wrapping_add(1) << TICK_BITS)
+    }
+}
+
+#[derive(Debug)]
+struct Slots {
+    free: FreeSlots,
+    words: Box<[AtomicU64]>,
+}
+
+/// The slots of a spawner: cheap to clone, and all clones are the same slots.
+///
+/// Every operation is lock-free. Reserving and giving back do not allocate.
+///
+/// ```
+/// use latchless::{SpawnSlots, Tick};
+///
+/// let slots = SpawnSlots::new(2)?;
+/// let first = slots.reserve(Tick(0))?;
+/// let second = slots.reserve(Tick(0))?;
+/// assert!(slots.reserve(Tick(0)).is_err());
+///
+/// drop(first); // also when a panic unwinds
+/// assert_eq!(slots.running(), 1);
+///
+/// // The second agent shows no sign of life for 1,000 ticks.
+/// assert_eq!(slots.clean_up_silent(Tick(1_001), 1_000), [second.id()]);
+/// assert!(!second.is_current());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct SpawnSlots(Arc<Slots>);
+
+/// A limit that cannot be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("a limit of {limit} agents; choose 1 to {}", SpawnLimit::MAX)]
+pub struct SpawnLimit {
+    /// What was asked for.
+    pub limit: usize,
+}
+
+impl SpawnLimit {
+    /// The highest limit.
+    pub const MAX: usize = 1 << 16;
+}
+
+/// As many agents run as may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("all {limit} agents run; spawn again when one of them has ended, or raise the limit")]
+pub struct AllSlotsTaken {
+    /// The limit.
+    pub limit: usize,
+}
+
+/// A reservation, by slot and generation: a plain value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SpawnSlotId {
+    index: u16,
+    generation: u32,
+}
+
+impl SpawnSlotId {
+    /// The slot, `0 .. limit`: no two running agents have the same.
+    pub fn index(self) -> u16 {
+        self.index
+    }
+}
+
+impl fmt::Display for SpawnSlotId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.index, self.generation)
+    }
+}
+
+impl SpawnSlots {
+    /// Slots for at most `limit` agents at a time.
+    ///
+    /// # Errors
+    /// [`SpawnLimit`] when that is 0, or more than [`SpawnLimit::MAX`].
+    pub fn new(limit: usize) -> Result<Self, SpawnLimit> {
+        if !(1..=SpawnLimit::MAX).contains(&limit) {
+            return Err(SpawnLimit { limit });
+        }
+        let words = (0..limit).map(|_| AtomicU64::new(0)).collect();
+        Ok(Self(Arc::new(Slots { free: FreeSlots::new(limit), words })))
+    }
+
+    /// Reserves a slot for an agent that is to be started. It is alive at `now`.
+    ///
+    /// # Errors
+    /// [`AllSlotsTaken`]: never while a slot is free during the whole call.
+    pub fn reserve(&self, now: Tick) -> Result<SpawnSlot, AllSlotsTaken> {
+        let limit = self.limit();
+        let index = self.0.free.claim().ok_or(AllSlotsTaken { limit })?;
+        let word = Word(self.0.words[index].load(Ordering::Acquire)).seen_at(now);
+        // A store: the slot is free, so nobody has its generation.
+        self.0.words[index].store(word.0, Ordering::Release);
+        let id = SpawnSlotId { index: index as u16, generation: word.generation() };
+        Ok(SpawnSlot { slots: self.clone(), id })
+    }
+
+    /// The most agents that may run.
+    pub fn limit(&self) -> usize {
+        self.0.words.len()
+    }
+
+    /// Agents that run or are being started, about: the words are read one after another.
+    pub fn running(&self) -> usize {
+        self.0.free.used()
+    }
+
+    /// Whether a reservation stands.
+    pub fn is_current(&self, id: SpawnSlotId) -> bool {
+        self.word(id).is_some()
+    }
+
+    /// Ends the reservation of an agent that is known to be dead, whose guard may never be dropped. Of
+    /// several who do, one is told that it did.
+    pub fn clean_up(&self, id: SpawnSlotId) -> bool {
+        loop {
+            let Some(word) = self.word(id) else { return false };
+            if self.end(id, word) {
+                return true;
+            }
+        }
+    }
+
+    /// Ends the reservations of all agents that gave no sign of life in the last `ticks` ticks before
+    /// `now`, and returns them. An agent that gives one meanwhile stays.
+    pub fn clean_up_silent(&self, now: Tick, ticks: u64) -> Vec<SpawnSlotId> {
+        let silent = |index: usize| {
+            // The word first: if its agent ends after this, the swap fails.
+            let word = Word(self.0.words[index].load(Ordering::Acquire));
+            let id = SpawnSlotId { index: index as u16, generation: word.generation() };
+            let is_silent = now.0.saturating_sub(word.seen().0) > ticks;
+            (self.0.free.is_used(index) && is_silent && self.end(id, word)).then_some(id)
+        };
+        (0..self.limit()).filter_map(silent).collect()
+    }
+
+    fn word(&self, id: SpawnSlotId) -> Option<Word> {
+        let index = usize::from(id.index);
+        let word = Word(self.0.words.get(index)?.load(Ordering::Acquire));
+        (word.generation() == id.generation && self.0.free.is_used(index)).then_some(word)
+    }
+
+    /// One attempt to end a reservation.
+    fn end(&self, id: SpawnSlotId, word: Word) -> bool {
+        let index = usize::from(id.index);
+        // AcqRel: what was done for the agent comes before what is done for the slot's next one.
+        let ended = self.0.words[index]
+            .compare_exchange(word.0, word.ended().0, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok();
+        // After the word: the slot's next owner must find the next generation.
+        ended && self.0.free.free(index)
+    }
+}
+
+/// An agent's slot, from before it is started until this is dropped.
+#[derive(Debug)]
+#[must_use = "the slot is given back when this is dropped"]
+pub struct SpawnSlot {
+    slots: SpawnSlots,
+    id: SpawnSlotId,
+}
+
+impl SpawnSlot {
+    /// The reservation.
+    pub fn id(&self) -> SpawnSlotId {
+        self.id
+    }
+
+    /// The slot, `0 .. limit`: no two running agents have the same.
+    pub fn index(&self) -> u16 {
+        self.id.index
+    }
+
+    /// Whether the reservation stands: not if a cleaner has ended it.
+    pub fn is_current(&self) -> bool {
+        self.slots.is_current(self.id)
+    }
+
+    /// Gives a sign of life; false when the reservation has ended. One that is older than the last one
+    /// changes nothing.
+    pub fn beat(&self, now: Tick) -> bool {
+        loop {
+            let Some(word) = self.slots.word(self.id) else { return false };
+            if now <= word.seen() {
+                return true;
+            }
+            let cell = &self.slots.0.words[usize::from(self.id.index)];
+            let next = word.seen_at(now);
+            let swap = cell.compare_exchange(word.0, next.0, Ordering::AcqRel, Ordering::Relaxed);
+            if swap.is_ok() || next == word {
+                return true;
+            }
+        }
+    }
+}
+
+impl Drop for SpawnSlot {
+    fn drop(&mut self) {
+        // Refused when a cleaner was faster.
+        self.slots.clean_up(self.id);
+    }
+}
+
+#[cfg(all(test, not(latchless_loom)))]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::{Barrier, Mutex};
+    use std::thread;
+
+    use super::*;
+
+    const NOW: Tick = Tick(0);
+
+    #[test]
+    fn slots_are_given_back_once_whoever_does_it() {
+        let slots = SpawnSlots::new(2).unwrap();
+        let [first, second] = [(); 2].map(|()| slots.reserve(NOW).unwrap());
+        assert_ne!(first.index(), second.index());
+        assert_eq!(slots.reserve(NOW).unwrap_err(), AllSlotsTaken { limit: 2 });
+        assert!(slots.clean_up(first.id()) && !slots.clean_up(first.id()));
+        assert!(!first.is_current() && second.is_current());
+        let third = slots.reserve(NOW).unwrap();
+        assert_eq!(third.index(), first.index());
+        drop(first);
+        assert!(third.is_current(), "the first one's end is not the third one's");
+        drop((second, third));
+        assert_eq!(slots.running(), 0);
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            let _slot = slots.reserve(NOW);
+            std::panic::resume_unwind(Box::new("an agent failed"));
+        }));
+        assert!(panicked.is_err());
+        assert_eq!(slots.running(), 0);
+    }
+
+    #[test]
+    fn silent_agents_are_cleaned_up() {
+        let slots = SpawnSlots::new(3).unwrap();
+        let [silent, alive] = [(); 2].map(|()| slots.reserve(Tick(100)).unwrap());
+        assert!(alive.beat(Tick(150)) && alive.beat(Tick(120)));
+        assert_eq!(slots.clean_up_silent(Tick(150), 50), []);
+        assert_eq!(slots.clean_up_silent(Tick(151), 50), [silent.id()]);
+        assert_eq!((silent.beat(Tick(151)), alive.is_current(), slots.running()), (false, true, 1));
+        assert!(alive.beat(Tick(u64::MAX)) && alive.beat(Tick(u64::MAX)), "the end of time");
+    }
+
+    #[test]
+    fn a_limit_must_be_possible() {
+        for limit in [0, SpawnLimit::MAX + 1] {
+            assert_eq!(SpawnSlots::new(limit).unwrap_err(), SpawnLimit { limit });
+        }
+        let slots = SpawnSlots::new(SpawnLimit::MAX).unwrap();
+        assert_eq!((slots.limit(), slots.running()), (SpawnLimit::MAX, 0));
+    }
+
+    #[test]
+    fn case_32_five_slots_ten_spawns_and_two_cleaners() {
+        const ROUNDS: usize = 500;
+        let slots = SpawnSlots::new(5).unwrap();
+        let (running, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let (dead, barrier) = (Mutex::new(Vec::new()), Barrier::new(12));
+        let done = &AtomicUsize::new(0);
+        let (slots, running, most, dead, barrier) = (&slots, &running, &most, &dead, &barrier);
+        let refused: usize = thread::scope(|scope| {
+            let spawners: Vec<_> = (0..10)
+                .map(|i| {
+                    scope.spawn(move || {
+                        barrier.wait();
+                        let mut refused = 0;
+                        for round in 0..ROUNDS {
+                            let Ok(slot) = slots.reserve(NOW) else {
+                                refused += 1;
+                                continue;
+                            };
+                            let now = running.fetch_add(1, Ordering::SeqCst) + 1;
+                            most.fetch_max(now, Ordering::SeqCst);
+                            thread::yield_now();
+                            running.fetch_sub(1, Ordering::SeqCst);
+                            if (round + i) % 3 == 0 {
+                                // It dies: the guard is never dropped, a cleaner finds it.
+                                dead.lock().unwrap().push(slot.id());
+                                std::mem::forget(slot);
+                            }
+                        }
+                        refused
+                    })
+                })
+                .collect();
+            for _ in 0..2 {
+                scope.spawn(move || {
+                    barrier.wait();
+                    while done.load(Ordering::Acquire) == 0 {
+                        let found = dead.lock().unwrap().pop();
+                        assert!(found.is_none_or(|id| slots.clean_up(id)));
+                        thread::yield_now();
+                    }
+                });
+            }
+            let refused = spawners.into_iter().map(|thread| thread.join().unwrap()).sum();
+            done.store(1, Ordering::Release);
+            refused
+        });
+        for id in dead.lock().unwrap().drain(..) {
+            assert!(slots.clean_up(id));
+        }
+        assert!(most.load(Ordering::SeqCst) <= 5, "above the limit");
+        assert!(refused < 10 * ROUNDS);
+        assert_eq!(slots.running(), 0);
+    }
+}
+
+#[cfg(all(test, latchless_loom))]
+mod loom_models {
+    use loom::sync::Arc as LoomArc;
+    use loom::sync::atomic::AtomicUsize;
+    use loom::thread;
+
+    use super::*;
+    use crate::sync::explore::explore;
+
+    const NOW: Tick = Tick(0);
+
+    /// An agent ends while a cleaner ends it too, and another is spawned: never two with one slot, and the
+    /// slot is free in the end.
+    #[test]
+    fn loom_ended_once() {
+        explore("spawner: ended once", None, 100, || {
+            let slots = SpawnSlots::new(1).unwrap();
+            let running = LoomArc::new(AtomicUsize::new(1));
+            let first = slots.reserve(NOW).unwrap();
+            let id = first.id();
+            let (theirs, others) = (slots.clone(), LoomArc::clone(&running));
+            let cleaner = thread::spawn(move || {
+                // It is dead: so it is not running any more.
+                others.fetch_sub(1, Ordering::AcqRel);
+                theirs.clean_up(id)
+            });
+            let (theirs, others) = (slots.clone(), LoomArc::clone(&running));
+            let spawner = thread::spawn(move || {
+                theirs.reserve(NOW).is_ok_and(|slot| {
+                    assert_eq!(others.fetch_add(1, Ordering::AcqRel), 0, "above the limit");
+                    let current = slot.is_current();
+                    others.fetch_sub(1, Ordering::AcqRel);
+                    current
+                })
+            });
+            let cleaned = cleaner.join().unwrap();
+            drop(first);
+            spawner.join().unwrap();
+            assert!(cleaned, "nobody else ended it before");
+            assert_eq!(slots.running(), 0);
+            drop(slots.reserve(NOW).expect("it is free"));
+        });
+    }
+
+    /// A sign of life races with a cleaner that finds none: the agent stays, or is told that it does not.
+    #[test]
+    fn loom_a_sign_of_life_counts() {
+        explore("spawner: a sign of life", None, 5, || {
+            let slots = SpawnSlots::new(1).unwrap();
+            let agent = slots.reserve(NOW).unwrap();
+            let other = slots.clone();
+            let cleaner = thread::spawn(move || other.clean_up_silent(Tick(11), 10).len());
+            let alive = agent.beat(Tick(5));
+            let cleaned = cleaner.join().unwrap();
+            assert_eq!((alive, cleaned), (agent.is_current(), usize::from(!alive)));
+        });
+    }
+
+    /// The guard is dropped and a cleaner comes at the same time, and the slot is reserved anew: the late
+    /// one of the two does not end the new reservation.
+    #[test]
+    fn loom_a_late_cleaner_ends_nobody_else() {
+        explore("spawner: a late cleaner", None, 20, || {
+            let slots = SpawnSlots::new(1).unwrap();
+            let first = slots.reserve(NOW).unwrap();
+            let (other, id) = (slots.clone(), first.id());
+            let cleaner = thread::spawn(move || other.clean_up(id));
+            drop(first);
+            match slots.reserve(NOW) {
+                Ok(second) => {
+                    cleaner.join().unwrap();
+                    assert!(second.is_current(), "ended by the first one's cleaner");
+                }
+                // The cleaner has ended it, and is about to free the slot.
+                Err(AllSlotsTaken { limit: 1 }) => assert!(cleaner.join().unwrap()),
+                Err(error) => panic!("{error}"),
+            }
+        });
+    }
+}
