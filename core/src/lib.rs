@@ -8,6 +8,7 @@
 //! - [`BlockTables`] show which blocks each agent's layers lie in, replaced whole;
 //! - [`StateMachine`] is what an agent is doing: four states, five edges, one word;
 //! - [`SpawnSlots`] limit how many agents run; an [`Outbox`] keeps what one of them puts out;
+//! - [`PlanContext`] keeps the changes of a plan, in changesets;
 //! - [`ModelSpec`] is the geometry of a model's KV cache, [`LiveModel`] the one in force;
 //! - [`Inbox`] takes requests from many threads to one that must not be held up.
 //!
@@ -34,6 +35,7 @@ mod agent;
 mod id;
 mod inbox;
 mod model;
+mod plan;
 mod pool;
 mod slots;
 mod sync;
@@ -48,6 +50,9 @@ pub use self::agent::{
 pub use self::id::{AgentId, AgentIdError, BlockId, LayerId, RequestId};
 pub use self::inbox::{Drained, Inbox, InboxFull};
 pub use self::model::{Attention, KvBits, LiveModel, ModelGeneration, ModelSpec, SpecError};
+pub use self::plan::{
+    ChangesetId, PlanContext, RecordError, SealError, SealedChangeset, TooManyChangesets,
+};
 pub use self::pool::{
     AgentHandle, AgentLimits, AllocateError, Allocation, BlockHandle, BlockLease, BlockPool,
     Census, Cleared, HandleError, Latencies, LatencyHistogram, Lease, MergeError, NoSuchAgent,
