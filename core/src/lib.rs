@@ -9,6 +9,7 @@
 //! - [`StateMachine`] is what an agent is doing: four states, five edges, one word;
 //! - [`SpawnSlots`] limit how many agents run; an [`Outbox`] keeps what one of them puts out;
 //! - [`PlanContext`] keeps the changes of a plan, in changesets;
+//! - [`TaskQueue`] holds tasks that agents claim, each by one agent at a time;
 //! - [`ModelSpec`] is the geometry of a model's KV cache, [`LiveModel`] the one in force;
 //! - [`Inbox`] takes requests from many threads to one that must not be held up.
 //!
@@ -39,6 +40,7 @@ mod plan;
 mod pool;
 mod slots;
 mod sync;
+mod task;
 mod tick;
 
 pub use self::agent::{
@@ -59,5 +61,10 @@ pub use self::pool::{
     OwnedLease, PoolConfig, PoolConfigError, PoolCounters, PoolUsage, ReconfigureError,
     ReserveError, SplitError, StripeCounters, Timed, TimedLease, TooManyAgents, TransferError,
     WaitError,
+};
+pub use self::task::{
+    AgentType, Claim, ClaimError, Failure, ForgetError, GraphError, GraphRefusal, GraphRefused,
+    NewTask, Priority, Reclaimed, SubmitError, TaskCounts, TaskGraph, TaskId, TaskQueue,
+    TaskQueueConfig, TaskQueueConfigError, TaskStatus, WorkerId,
 };
 pub use self::tick::Tick;

@@ -1,0 +1,71 @@
+//! Claims that nobody will end any more.
+
+use super::queue::TaskQueue;
+use super::settle::AtIt;
+use super::word::{Stage, Word};
+use super::{TaskId, Tick, WorkerId};
+
+/// A claim that was taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reclaimed {
+    /// The task.
+    pub task: TaskId,
+    /// Who had it.
+    pub worker: WorkerId,
+    /// In which attempt.
+    pub attempt: u16,
+    /// Whether it was the last: the task has failed then, and is pending otherwise.
+    pub used_up: bool,
+}
+
+impl<T> TaskQueue<T> {
+    /// Takes back every claim whose lease was over before `now`. A claimer that was frozen before it could
+    /// write its lease has one from now on.
+    ///
+    /// For any thread, every now and then: takes time proportional to the slots, and waits for nobody.
+    pub fn reclaim_expired(&self, now: Tick) -> Vec<Reclaimed> {
+        self.reclaim(|slot, word| {
+            let still = || self.word(slot) == word;
+            self.slots[slot].lease.expire(word, now, self.lease, still)
+        })
+    }
+
+    /// Takes back every claim of a worker that is known to be dead.
+    pub fn reclaim_worker(&self, worker: WorkerId) -> Vec<Reclaimed> {
+        self.reclaim(|_, word| word.worker() == worker)
+    }
+
+    fn reclaim(&self, is_over: impl Fn(usize, Word) -> bool) -> Vec<Reclaimed> {
+        let mut reclaimed = Vec::new();
+        for slot in 0..self.slots.len() {
+            let mut word = self.word(slot);
+            while word.stage().is_claimed() && is_over(slot, word) {
+                if self.take_back(slot, word) {
+                    let (worker, attempt) = (word.worker(), word.attempt());
+                    let used_up = attempt >= self.max_attempts;
+                    reclaimed.push(Reclaimed { task: word.id(slot), worker, attempt, used_up });
+                    break;
+                }
+                // Started, ended, or another one's: look again.
+                word = self.word(slot);
+            }
+        }
+        reclaimed
+    }
+
+    /// Ends a claim without a result; false when its word has changed.
+    pub(super) fn take_back(&self, slot: usize, word: Word) -> bool {
+        let used_up = word.attempt() >= self.max_attempts;
+        let next = word.with(if used_up { Stage::Exhausted } else { Stage::Pending });
+        let _at_it = AtIt::new(&self.at_it);
+        if !self.replace(slot, word, next) {
+            return false;
+        }
+        if used_up {
+            self.settle(slot, next);
+        } else {
+            self.list(slot, next);
+        }
+        true
+    }
+}
