@@ -3,6 +3,7 @@
 //! - [`Contender`] is what is measured: take blocks for an agent, give them back; [`backends`] is the
 //!   list of them;
 //! - [`latchless_pool`] is ours, by leases and by handles;
+//! - [`agents`] is what agents do beside that: transitions, claims, changes, output, ours and as it was;
 //! - [`baseline`] is what a careful engineer would write with a mutex or a channel, and what the seeds
 //!   did; [`peer`] is what others have published;
 //! - [`measure`] runs pairs of take and give back on pinned threads that begin together: throughput;
@@ -10,13 +11,14 @@
 //! - [`report`] tells it: tables in Markdown, JSON, and pictures in SVG;
 //! - [`os`] is what this asks of the operating system.
 //!
-//! `cargo xtask bench pool` and `cargo xtask bench tails` build and run the two programs of this crate
+//! `cargo xtask bench pool`, `tails` and `agents` build and run the programs of this crate
 //! with all contenders: what the README and docs show comes from there. All contenders of a cell take
 //! turns, round by round, so that a machine that speeds up or slows down meanwhile does so for all of
 //! them. `cargo bench -p latchless-benches` measures with criterion, for work on the pool itself.
 
 #![deny(unsafe_code)]
 
+pub mod agents;
 pub mod backends;
 pub mod baseline;
 mod contender;

@@ -13,6 +13,7 @@ Examples:
   cargo xtask bench pool                          throughput and size; about 2 minutes
   cargo xtask bench pool --json pool.json --svg docs/pool.svg
   cargo xtask bench tails --json tails.json       starved and frozen threads; about 12 minutes
+  cargo xtask bench agents --json agents.json     transitions, claims, changes, output; about 2 minutes
   cargo xtask bench tails --quick                 half a minute; not for comparing
   cargo xtask bench pool -- --backends latchless,mutex_owner --threads 2
 
@@ -50,6 +51,8 @@ enum Bench {
     Pool,
     /// The worst latencies: priority inversion, and threads frozen at any instruction (Linux)
     Tails,
+    /// What agents do: transitions, claims, changes and output beside the locked systems they replace
+    Agents,
 }
 
 /// Why nothing was measured.
@@ -95,6 +98,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, Error> {
     let bin = match args.bench {
         Bench::Pool => "pool",
         Bench::Tails => "tails",
+        Bench::Agents => "agents",
     };
     let bench = ["--release", "-p", "latchless-benches", "--features", "kvbm", "--bin", bin];
     run::run(run::cargo().arg("build").args(bench)).map_err(Error::Build)?;

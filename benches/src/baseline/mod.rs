@@ -3,8 +3,9 @@
 //! [`MutexOwner`] is the fair comparison: it does all that the pool does for a pair of allocate and free.
 //! [`MutexBare`] does less, and shows what a mutex costs at the least: ids are copied in bulk to and from
 //! a list, and nobody knows whose they are. [`SeedPort`] is the system that Latchless replaces, and
-//! [`Channel`] the same list owned by one thread.
+//! [`Channel`] the same list owned by one thread. [`agents`] has the ports of the agents' side.
 
+pub mod agents;
 mod channel;
 mod mutex_bare;
 mod mutex_owner;

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::agents::Work;
 use crate::contender::Contender;
 
 /// Lets each of `threads` threads do `pairs` pairs of `blocks` blocks, and returns the time from the
@@ -53,6 +54,26 @@ pub fn rate<C: Contender>(pool: &C, threads: usize, blocks: u32, slice: Duration
         }
     };
     let (time, counts) = for_a_while(threads, slice, |_| pool.hand(), work);
+    counts.iter().sum::<u64>() as f64 / time.as_secs_f64()
+}
+
+/// Steps a second, all threads together, when `threads` threads work for the time of `slice`.
+///
+/// # Panics
+/// When the backend breaks its promises.
+pub fn steps<W: Work>(work: &W, threads: usize, slice: Duration) -> f64 {
+    let run = |mut hand, stop: &AtomicBool| {
+        let mut count = 0_u64;
+        loop {
+            work.step(&mut hand);
+            count += 1;
+            // Relaxed: nothing is handed over with it.
+            if stop.load(Ordering::Relaxed) {
+                return count;
+            }
+        }
+    };
+    let (time, counts) = for_a_while(threads, slice, |thread| work.hand(thread), run);
     counts.iter().sum::<u64>() as f64 / time.as_secs_f64()
 }
 

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{Churned, Latencies};
+use crate::agents::Work;
 use crate::os::scheduling::{be_idle, confine, pin};
 use crate::{BLOCKS, Churn};
 
@@ -35,33 +36,73 @@ const PAIRS_A_ROUND: u64 = 16;
 pub fn run<C: Churn>(time: Duration, churn: bool) -> io::Result<(Latencies, Churned)> {
     let pool = C::new(BLOCKS);
     let mut held = super::hold(&pool);
+    let use_pool = |_, stop: &AtomicBool| use_pool(&pool, stop, churn);
+    let ((latencies, churned), idle) = starve(use_pool, || measure(&pool, time, churn))?;
+    let churned = idle.into_iter().fold(churned, Churned::plus);
+    pool.give_back(&mut held).expect("a hand has what it took");
+    assert_eq!(pool.free(), BLOCKS, "{} lost blocks", C::NAME);
+    Ok((latencies, churned))
+}
+
+/// The same with an [operation of agents](Work): four threads of idle priority do it in a loop, and one of
+/// normal priority once every 100 µs for `time`: its latencies.
+///
+/// # Errors
+/// The system's, when threads cannot be placed or made idle.
+///
+/// # Panics
+/// When the backend breaks its promises.
+pub fn run_work<W: Work>(time: Duration) -> io::Result<Latencies> {
+    let work = W::new();
+    let idle = |thread, stop: &AtomicBool| {
+        let mut hand = work.hand(thread);
+        while !stop.load(Ordering::Relaxed) {
+            work.step(&mut hand);
+        }
+    };
+    let measured = || {
+        let mut hand = work.hand(IDLE_THREADS);
+        let mut latencies = Latencies::default();
+        let end = Instant::now() + time;
+        while Instant::now() < end {
+            thread::sleep(PERIOD);
+            latencies.time(|| work.step(&mut hand));
+        }
+        latencies
+    };
+    Ok(starve(idle, measured)?.0)
+}
+
+/// Runs `measured` on a thread of normal priority, on cores that are kept busy, while threads of idle
+/// priority run `idle`, with their numbers, until they are told to stop. Returns what all returned.
+fn starve<M: Send, I: Send>(
+    idle: impl Fn(usize, &AtomicBool) -> I + Sync,
+    measured: impl FnOnce() -> M + Send,
+) -> io::Result<(M, Vec<I>)> {
     let stop = AtomicBool::new(false);
-    let (pool, stop) = (&pool, &stop);
+    let (idle, stop) = (&idle, &stop);
     // A thread of its own, so that the caller stays where it is.
-    let outcome = thread::scope(|scope| {
-        let run = scope.spawn(move || -> io::Result<_> {
+    thread::scope(|scope| {
+        let run = scope.spawn(move || {
             let cores = confine(CORES)?;
             thread::scope(|scope| {
                 for core in cores {
                     scope.spawn(move || hog(core, stop));
                 }
-                let idle: Vec<_> = (0..IDLE_THREADS)
-                    .map(|_| scope.spawn(move || use_pool(pool, stop, churn)))
+                let starved: Vec<_> = (0..IDLE_THREADS)
+                    .map(|i| scope.spawn(move || be_idle().map(|()| idle(i, stop))))
                     .collect();
-                let (latencies, mut churned) = measure(pool, time, churn);
+                let measured = measured();
                 // Relaxed: nothing is handed over with it.
                 stop.store(true, Ordering::Relaxed);
-                for thread in idle {
-                    churned = churned.plus(thread.join().expect("no thread panicked")?);
-                }
-                Ok((latencies, churned))
+                let join = |thread: thread::ScopedJoinHandle<'_, io::Result<I>>| {
+                    thread.join().expect("no thread panicked")
+                };
+                Ok((measured, starved.into_iter().map(join).collect::<io::Result<_>>()?))
             })
         });
         run.join().expect("no thread panicked")
-    })?;
-    pool.give_back(&mut held).expect("a hand has what it took");
-    assert_eq!(pool.free(), BLOCKS, "{} lost blocks", C::NAME);
-    Ok(outcome)
+    })
 }
 
 /// Keeps a core busy. Where it cannot be pinned, the confinement to as many cores as there are of these
@@ -73,8 +114,7 @@ fn hog(core: usize, stop: &AtomicBool) {
     }
 }
 
-fn use_pool<C: Churn>(pool: &C, stop: &AtomicBool, churn: bool) -> io::Result<Churned> {
-    be_idle()?;
+fn use_pool<C: Churn>(pool: &C, stop: &AtomicBool, churn: bool) -> Churned {
     let mut hand = pool.hand();
     let mut churned = Churned::default();
     for pair in 0_u64.. {
@@ -90,7 +130,7 @@ fn use_pool<C: Churn>(pool: &C, stop: &AtomicBool, churn: bool) -> io::Result<Ch
             pool.give_back(&mut hand).expect("a hand has what it took");
         }
     }
-    Ok(churned)
+    churned
 }
 
 fn measure<C: Churn>(pool: &C, time: Duration, churn: bool) -> (Latencies, Churned) {

@@ -143,6 +143,14 @@ impl Latencies {
         self.nanoseconds.saturating_record(time.as_nanos() as u64);
     }
 
+    /// Does something and records how long it took.
+    #[inline]
+    fn time(&mut self, work: impl FnOnce()) {
+        let begun = Instant::now();
+        work();
+        self.nanoseconds.saturating_record(begun.elapsed().as_nanos() as u64);
+    }
+
     fn plus(mut self, other: &Self) -> Self {
         self.nanoseconds += &other.nanoseconds;
         self.refused += other.refused;
