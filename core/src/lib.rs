@@ -36,6 +36,7 @@ mod agent;
 mod id;
 mod inbox;
 mod model;
+mod mutant;
 mod plan;
 mod pool;
 mod slots;

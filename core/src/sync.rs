@@ -93,23 +93,35 @@ impl WakerCell {
     }
 }
 
-/// arc-swap, which loom cannot see into, as what it is to its users: a cell.
+/// arc-swap, which loom cannot see into, as what it is to its users: a pointer that is swapped and loaded.
+/// What it points to is never freed here, so that a load may come late, as far as `Acquire` lets it.
 #[cfg(latchless_loom)]
 #[derive(Debug)]
-pub(crate) struct WakerCell(loom::sync::Mutex<Option<Arc<Waker>>>);
+pub(crate) struct WakerCell {
+    at: AtomicUsize,
+    // std's, and never held across a step that loom schedules: it orders nothing in the model.
+    wakers: std::sync::Mutex<Vec<Option<Arc<Waker>>>>,
+}
 
 #[cfg(latchless_loom)]
 impl WakerCell {
     pub(crate) fn empty() -> Self {
-        Self(loom::sync::Mutex::new(None))
+        Self { at: AtomicUsize::new(0), wakers: std::sync::Mutex::new(vec![None]) }
     }
 
     pub(crate) fn replace(&self, waker: Option<Waker>) -> Option<Arc<Waker>> {
-        std::mem::replace(&mut *self.0.lock().unwrap(), waker.map(Arc::new))
+        let next = {
+            let mut wakers = self.wakers.lock().unwrap();
+            wakers.push(waker.map(Arc::new));
+            wakers.len() - 1
+        };
+        let last = self.at.swap(next, Ordering::AcqRel);
+        self.wakers.lock().unwrap()[last].clone()
     }
 
     pub(crate) fn get(&self) -> Option<Arc<Waker>> {
-        self.0.lock().unwrap().clone()
+        let at = self.at.load(Ordering::Acquire);
+        self.wakers.lock().unwrap()[at].clone()
     }
 }
 

@@ -137,6 +137,23 @@ fn case_5_four_ways_to_free_wrongly() {
 }
 
 #[test]
+fn a_bad_handle_leaves_those_of_other_spans_as_they_are() {
+    let pool = pool(200);
+    let agent = pool.open_account().unwrap();
+    let mut handles = pool.allocate(agent, LAYER, 150).unwrap().into_handles();
+    let freed = handles.pop().unwrap();
+    assert_eq!(pool.free(agent, &[freed]), Ok(1));
+    for _ in 0..2 {
+        let list: Vec<_> = handles.iter().copied().chain([freed]).collect();
+        let error = HandleError::AlreadyFree { block: freed.block() };
+        assert_eq!(pool.free(agent, &list), Err(error));
+        assert_eq!(pool.usage(), usage(200, 149));
+    }
+    assert_eq!(pool.free(agent, &handles), Ok(149));
+    assert_eq!(pool.usage(), usage(200, 0));
+}
+
+#[test]
 fn a_made_up_handle_frees_no_lease() {
     let pool = pool(10);
     let agent = pool.open_account().unwrap();
@@ -403,6 +420,9 @@ fn the_last_holder_of_shared_blocks_frees_them() {
     // Freeing an agent leaves what it shares to the leases.
     assert_eq!(pool.free_agent(second), 130);
     assert_eq!((pool.usage(), pool.used_by(second)), (usage(200, 130), 0));
+    // Also one whose slot has the number of the holders that are left: a shared block's word has that
+    // where others have their agent.
+    assert_eq!((pool.free_agent(third), pool.usage()), (130, usage(200, 130)));
     let part = shared.split_off(30).unwrap();
     drop(shared);
     drop(again);

@@ -105,6 +105,9 @@ fn limits_end_with_their_agent() {
     let none = AgentLimits { quota: None, reserve: 0, reserve_free: 0 };
     assert_eq!(pool.limits(next), Some(none));
     assert_eq!(pool.set_quota(agent, Some(1)), Err(NoSuchAgent), "the slot is the next one's");
+    pool.set_reserve(next, 10).unwrap();
+    let own = AgentLimits { quota: None, reserve: 10, reserve_free: 10 };
+    assert_eq!(pool.limits(next), Some(own), "the last one's quota is not the next one's");
     drop(lease);
     assert_eq!(pool.allocate(next, LAYER, 100).unwrap().len(), 100);
 }

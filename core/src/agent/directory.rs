@@ -7,6 +7,7 @@ use dashmap::mapref::entry::Entry;
 use thiserror::Error;
 
 use crate::id::AgentId;
+use crate::mutant::mutant;
 use crate::pool::{AgentHandle, BlockPool, TooManyAgents};
 
 /// Names of agents, in a sharded map.
@@ -74,7 +75,9 @@ impl Directory {
             }
             Entry::Occupied(entry) => *entry.get(),
         };
-        self.pool.close_account(handle);
+        if !mutant("directory.refused-keeps-account") {
+            self.pool.close_account(handle);
+        }
         Err(RegisterError::Taken { id, handle: taken })
     }
 

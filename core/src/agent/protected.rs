@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use crossbeam_epoch::{Collector, Guard, LocalHandle};
 
+use crate::mutant::mutant;
 use crate::sync::{AtomicPtr, AtomicU64, Ordering};
 
 /// A row of cells, each empty or with a content.
@@ -163,6 +164,11 @@ impl<T: Send + Sync + 'static> Pin<'_, T> {
         }
         self.cells.retired.fetch_add(1, Ordering::AcqRel);
         let content = Retired(content);
+        if mutant("tables.freed-at-once") {
+            content.give_up();
+            self.cells.dropped.fetch_add(1, Ordering::AcqRel);
+            return;
+        }
         let dropped = Arc::clone(&self.cells.dropped);
         // SAFETY: the closure owns what it uses, and `T` is `'static` and may be dropped on any thread
         // (`Send + Sync`). It runs when no guard is pinned that was pinned by now; later ones do not find

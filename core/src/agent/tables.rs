@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use super::blocks::AgentBlocks;
 use super::protected::{Access, Cells, Pin};
+use crate::mutant::mutant;
 use crate::pool::{AgentHandle, BlockPool};
 use crate::sync::{AtomicU64, Ordering};
 
@@ -194,7 +195,7 @@ impl TableAccess {
             if let Some(new) = new {
                 new.set_version(version);
             }
-            old.is_none_or(|old| agent.is_or_follows(old.agent()))
+            old.is_none_or(|old| agent.is_or_follows(old.agent()) || mutant("tables.any-agent"))
         };
         let replaced = self.pin().epoch.replace(agent.slot() as usize, Some(blocks), admit);
         if let Err(Some(mut blocks)) = replaced {

@@ -17,6 +17,7 @@ use super::error::{AllocateError, WaitError};
 use super::lease::{BlockLease, Lease, RawLease};
 use super::permits::{Place, QueueFull};
 use crate::id::LayerId;
+use crate::mutant::mutant;
 use crate::sync::{Thread, current_thread, park_timeout, thread_index};
 
 /// A thread that waits looks again after this time, whether it was woken or not: what a releaser costs
@@ -225,7 +226,9 @@ impl<P: Deref<Target = BlockPool> + Clone + Unpin> Future for Allocation<P> {
 
 impl<P: Deref<Target = BlockPool>> Allocation<P> {
     fn leave_queue(&mut self) {
-        if let Some((place, _)) = self.waiting.take() {
+        if let Some((place, _)) = self.waiting.take()
+            && !mutant("allocation.place-kept")
+        {
             self.pool.permits.leave(&place, thread_index());
         }
     }

@@ -16,6 +16,7 @@ use super::permits::Refused;
 use super::placement::Claim;
 use super::span::SPAN_BLOCKS;
 use crate::id::LayerId;
+use crate::mutant::mutant;
 use crate::sync::{Ordering, thread_index};
 
 impl BlockPool {
@@ -96,7 +97,9 @@ impl BlockPool {
         } else if let Err(refused) = self.permits.acquire(blocks, home) {
             return Err(self.exhausted(blocks, refused));
         }
-        if let Err(error) = check() {
+        if let Err(error) = check()
+            && !mutant("exchange.geometry-checked-once")
+        {
             self.refund(agent.slot(), blocks, home);
             return Err(error);
         }
@@ -179,10 +182,13 @@ impl BlockPool {
             let owners = &self.blocks.spans[run.span()].owners;
             match run.hold() {
                 Hold::Sole => {
+                    if mutant("exchange.permits-before-bits") {
+                        self.permits.release(run.len(), home);
+                    }
                     if owners.release(run, raw.tenure) {
                         self.blocks.free_run(run, home);
                         uncharged += run.len();
-                        freed += run.len();
+                        freed += if mutant("exchange.permits-before-bits") { 0 } else { run.len() };
                     }
                 }
                 Hold::Shared => {

@@ -14,6 +14,7 @@ use crossbeam_utils::CachePadded;
 
 use self::queue::SpanQueue;
 use crate::id::BlockId;
+use crate::mutant::{mutant, weaker};
 use crate::sync::{AtomicBool, Ordering};
 
 #[derive(Debug)]
@@ -45,10 +46,15 @@ impl FreeList {
         let entered = !self.inside.load(Ordering::Relaxed)
             && self
                 .inside
-                .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
+                .compare_exchange(
+                    false,
+                    true,
+                    weaker("free-list.enter-relaxed", Ordering::Acquire),
+                    Ordering::Relaxed,
+                )
                 .is_ok();
         // Not `then_some`: an `Inside` that is made and dropped opens the gate.
-        if entered { Some(Inside(self)) } else { None }
+        if entered || mutant("free-list.gate-open") { Some(Inside(self)) } else { None }
     }
 }
 
@@ -66,7 +72,7 @@ impl Inside<'_> {
 
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
-        self.0.inside.store(false, Ordering::Release);
+        self.0.inside.store(false, weaker("free-list.leave-relaxed", Ordering::Release));
     }
 }
 

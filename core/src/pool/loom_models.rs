@@ -48,6 +48,51 @@ fn loom_no_block_in_two_hands() {
     });
 }
 
+/// What was written to a block is there for its next owner, also when that one's permit came from another
+/// block's release. Payloads are read and written relaxed: only the pool passes them on.
+#[test]
+fn loom_payload_goes_with_its_block() {
+    explore("pool: a payload goes with its block", Some(2), 1_000, || payload_goes_along(1));
+}
+
+/// The same with a block that is freed with its whole span.
+#[test]
+fn loom_payload_goes_with_its_span() {
+    explore("pool: a payload goes with its span", Some(2), 1_000, || payload_goes_along(4));
+}
+
+/// The releases come before the allocation in the order of threads: loom tries a load before the writes
+/// that it came after, and not the other way round.
+fn payload_goes_along(blocks: u32) {
+    let pool = pool(2 * blocks);
+    let agent = pool.open_account().unwrap();
+    let first = lease_of(&pool, agent, blocks);
+    let second = lease_of(&pool, agent, 1);
+    let rest = (blocks > 1).then(|| lease_of(&pool, agent, blocks - 1));
+    let payload: Arc<[AtomicU32; 8]> = Arc::new(std::array::from_fn(|_| AtomicU32::new(0)));
+    let write_and_free = |lease: Lease<LoomPool>| {
+        let payload = Arc::clone(&payload);
+        move || {
+            let block = lease.blocks().next().unwrap();
+            payload[block.0 as usize].store(7, Ordering::Relaxed);
+            drop(lease);
+        }
+    };
+    let free_second = thread::spawn(write_and_free(second));
+    let (other, seen) = (Arc::clone(&pool), Arc::clone(&payload));
+    let allocate = thread::spawn(move || {
+        if let Ok(lease) = other.allocate(agent, LayerId(0), 1) {
+            let block = lease.blocks().next().unwrap();
+            assert_eq!(seen[block.0 as usize].load(Ordering::Relaxed), 7, "left behind");
+        }
+    });
+    write_and_free(first)();
+    free_second.join().unwrap();
+    allocate.join().unwrap();
+    drop(rest);
+    assert_whole(&pool);
+}
+
 /// One thread gives back what another is waiting to get: the other gets it or is refused with the exact
 /// number, and never looks for a block that is not there.
 #[test]
@@ -270,6 +315,26 @@ fn loom_reconfigure_and_allocate() {
             Err(AllocateError::Exhausted { available, .. }) => assert!(available < 2),
             Err(error) => panic!("{error}"),
         }
+        assert_whole(&pool);
+    });
+}
+
+/// A reconfiguration takes the layer away that an allocation has just looked at: it holds no blocks of a
+/// layer that is not there.
+#[test]
+fn loom_reconfigure_to_fewer_layers() {
+    explore("pool: reconfigure to fewer layers", Some(3), 500, || {
+        let pool = pool(2);
+        pool.reconfigure(&ModelSpec::new(2, 1, 1, 1).unwrap()).unwrap();
+        let agent = pool.open_account().unwrap();
+        let other = Arc::clone(&pool);
+        let thread = thread::spawn(move || other.reconfigure(&ModelSpec::new(1, 1, 1, 1).unwrap()));
+        let lease = pool.allocate(agent, LayerId(1), 2);
+        let reconfigured = thread.join().unwrap();
+        if lease.is_ok() {
+            assert_eq!(reconfigured, Err(ReconfigureError { outstanding: 2 }));
+        }
+        drop(lease);
         assert_whole(&pool);
     });
 }

@@ -11,6 +11,7 @@ use super::home::Home;
 use super::owners::{MAX_RANGE, Owners, Run};
 use super::span::{FULL, FreeBits, SPAN_BLOCKS};
 use crate::id::BlockId;
+use crate::mutant::mutant;
 use crate::sync::{AtomicBool, Ordering};
 
 /// 64 consecutive blocks: which are free, and who has the others. 832 bytes, 13 a block.
@@ -224,8 +225,8 @@ impl Blocks {
         // The load spares a span that is listed already the write. Acquire and Release order the pop
         // before the next push of the same span. If somebody is inside the list the span stays unlisted,
         // and is found by a scan.
-        if !listed.load(Ordering::Relaxed)
-            && !listed.swap(true, Ordering::AcqRel)
+        if (!listed.load(Ordering::Relaxed) || mutant("placement.listed-twice"))
+            && (!listed.swap(true, Ordering::AcqRel) || mutant("placement.listed-twice"))
             && !self.free_list.try_push(BlockId(span as u32 * SPAN_BLOCKS))
         {
             listed.store(false, Ordering::Release);
@@ -251,6 +252,16 @@ mod tests {
             let range = pool.spans.len().min(100);
             let regions = pool.regions(pool.spans.len() - range, range as u32);
             assert!(pool.spans_of(regions).count() >= range);
+        }
+    }
+    #[test]
+    fn a_span_is_listed_once_at_a_time() {
+        let pool = Blocks::new(256, 1);
+        for _ in 0..3 {
+            pool.list(2);
+            pool.list(2);
+            assert_eq!(pool.listed_span(), Some(2));
+            assert_eq!(pool.listed_span(), None);
         }
     }
 }

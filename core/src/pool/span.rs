@@ -13,6 +13,7 @@
 //! thread that scanned all spans in vain has therefore been overtaken, and its next round starts with
 //! what the overtakers knew.
 
+use crate::mutant::weaker;
 use crate::sync::{AtomicU64, Ordering};
 
 /// Blocks of a span. A loom model has 4, so that two spans are a pool.
@@ -35,10 +36,12 @@ impl FreeBits {
     /// Claims up to `n` free blocks, the lowest ones; 0 when none is free.
     #[inline]
     pub(super) fn claim_up_to(&self, n: u32) -> u64 {
-        let mut bits = self.0.load(Ordering::Acquire);
+        let acquire = weaker("span.claim-relaxed", Ordering::Acquire);
+        let acq_rel = weaker("span.claim-relaxed", Ordering::AcqRel);
+        let mut bits = self.0.load(acquire);
         while bits != 0 {
             let take = lowest(bits, n);
-            match self.0.compare_exchange(bits, bits & !take, Ordering::AcqRel, Ordering::Acquire) {
+            match self.0.compare_exchange(bits, bits & !take, acq_rel, acquire) {
                 Ok(_) => return take,
                 Err(now) => bits = now,
             }
@@ -54,7 +57,7 @@ impl FreeBits {
         // Release: what was done with the blocks is done for whoever claims them. An addition because no
         // bit of the mask is set, and because it is one instruction that gives the old word: an "or" that
         // does is a loop.
-        let before = self.0.fetch_add(mask, Ordering::AcqRel);
+        let before = self.0.fetch_add(mask, weaker("span.free-relaxed", Ordering::AcqRel));
         debug_assert_eq!(before & mask, 0, "a block was freed twice");
         before == 0
     }
@@ -65,7 +68,7 @@ impl FreeBits {
     pub(super) fn free_whole(&self) {
         debug_assert_eq!(self.0.load(Ordering::Relaxed), 0, "a block was freed twice");
         // Release: as in `free`; what earlier writers of this word knew, we know from claiming it.
-        self.0.store(FULL, Ordering::Release);
+        self.0.store(FULL, weaker("span.free-whole-relaxed", Ordering::Release));
     }
 
     /// The free blocks at this instant.

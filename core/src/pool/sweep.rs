@@ -6,6 +6,7 @@ use super::BlockPool;
 use super::accounts::{AgentHandle, Tenure};
 use super::owners::{Extent, Kind, Word};
 use super::span::{FULL, SPAN_BLOCKS, blocks_of};
+use crate::mutant::mutant;
 use crate::sync::thread_index;
 
 /// What [`BlockPool::force_clear`] took.
@@ -41,6 +42,10 @@ impl BlockPool {
         if had > 0 {
             self.free_before(tenure);
         }
+        if mutant("sweep.reserve-left-behind") {
+            self.accounts.vacate(agent.slot());
+            return Some(had);
+        }
         let reserved = self.accounts.dissolve_reserve(agent.slot());
         if reserved > 0 {
             self.permits.release(reserved, thread_index());
@@ -75,7 +80,7 @@ impl BlockPool {
     /// Frees what an agent was charged before `tenure`.
     fn free_before(&self, tenure: Tenure) {
         self.free_if(self.accounts.regions(tenure.slot()), |word| {
-            word.kind() != Kind::Shared
+            (word.kind() != Kind::Shared || mutant("sweep.shared-blocks-too"))
                 && word.value() == tenure.slot()
                 && self.is_before(tenure, word)
         });
@@ -84,7 +89,8 @@ impl BlockPool {
     fn is_before(&self, tenure: Tenure, word: Word) -> bool {
         // The word was read before the account is: if its tag were ambiguous, so many tenures would have
         // begun that we do not judge. The later ones' walks see everything that this one leaves.
-        tenure.is_after(word.tag()) && self.accounts.can_judge(tenure)
+        (tenure.is_after(word.tag()) || mutant("sweep.any-tenure"))
+            && self.accounts.can_judge(tenure)
     }
 
     /// Frees every run, and every single block, of these regions whose owner word says so.

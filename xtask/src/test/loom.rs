@@ -3,11 +3,9 @@
 //! A model that explores one execution, or a filter that matches no model, passes and proves
 //! nothing. So each model prints how many executions it had, and a run without such a line fails.
 
-use std::env;
-use std::path::PathBuf;
 use std::process::Command;
 
-use super::Error;
+use super::{Error, variant};
 use crate::run::{self, Failed};
 
 /// What one model explored.
@@ -17,20 +15,10 @@ pub(super) struct Model {
     executions: u64,
 }
 
-/// The command that runs the models: release, because there are many executions; a target folder
-/// of its own, because other flags would have everything else compiled again.
+/// The command that runs the models: release, because there are many executions.
 pub(super) fn command() -> Command {
-    // RUSTFLAGS replaces the flags of the configuration file, so they are said again.
-    let configured = if cfg!(target_arch = "x86_64") { "-Ctarget-cpu=x86-64-v3" } else { "" };
-    let flags = env::var("RUSTFLAGS").unwrap_or_else(|_| configured.to_owned());
-    let target = env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| run::workspace_root().join("target"), PathBuf::from);
-    let mut command = run::cargo();
-    command.env("RUSTFLAGS", format!("--cfg latchless_loom {flags}").trim_end());
-    // It would go before RUSTFLAGS.
-    command.env_remove("CARGO_ENCODED_RUSTFLAGS");
-    command.args(["test", "--release", "-p", "latchless", "--lib", "--target-dir"]);
-    command.arg(target.join("loom")).args(["--", "loom", "--nocapture"]);
+    let mut command = variant::cargo("test", "loom", "--cfg latchless_loom");
+    command.args(["--release", "-p", "latchless", "--lib", "--", "loom", "--nocapture"]);
     command
 }
 
@@ -76,15 +64,6 @@ mod tests {
 
     fn model(name: &str, executions: u64) -> Model {
         Model { name: name.to_owned(), executions }
-    }
-
-    #[test]
-    fn the_models_run_apart_from_everything_else() {
-        let command = command();
-        let args: Vec<_> = command.get_args().map(|arg| arg.to_string_lossy()).collect();
-        let folder = args.iter().position(|arg| arg == "--target-dir").map(|at| &args[at + 1]);
-        assert!(folder.is_some_and(|folder| folder.ends_with("loom")), "{args:?}");
-        assert!(run::shown(&command).contains("--cfg latchless_loom"), "{command:?}");
     }
 
     #[test]

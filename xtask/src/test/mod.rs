@@ -15,6 +15,8 @@ use crate::run::{self, Failed};
 use crate::{model, prerequisites};
 
 mod loom;
+mod mutants;
+mod variant;
 
 /// Shown at the end of `cargo xtask test --help`.
 pub(crate) const EXAMPLES: &str = "\
@@ -22,13 +24,18 @@ Examples:
   cargo xtask test                   everything; under 30 minutes from a cold clone
   cargo xtask test --quick           without llama.cpp: no cmake, no model
   cargo xtask test --only clippy --only tests
-  cargo xtask test --loom            the loom models of the core alone
+  cargo xtask test --loom            the loom models of the core alone; 3 minutes
   LOOM_MAX_PREEMPTIONS=4 cargo xtask test --loom
+  cargo xtask test --mutants         what the tests are worth; 8 minutes
+  cargo xtask test --histories       what threads saw at full speed; 1 minute
+
+docs/proof.md tells what each of them proves.
 
 LATCHLESS_MODEL, where it is set, names the GGUF file for the tests.";
 
 /// The options of the tests.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct TestArgs {
     /// Run this section alone; may be given more than once
     #[arg(long, value_name = "SECTION", value_enum)]
@@ -37,6 +44,18 @@ pub(crate) struct TestArgs {
     /// Run the loom models alone
     #[arg(long, conflicts_with_all = ["only", "no_loom"])]
     loom: bool,
+
+    /// Weaken the core in many ways, one at a time, and see that a test fails for each
+    #[arg(long, conflicts_with_all = ["only", "no_loom"])]
+    mutants: bool,
+
+    /// Check what threads saw at full speed against a pool without threads
+    #[arg(long, conflicts_with_all = ["only", "no_loom"])]
+    histories: bool,
+
+    /// Write the table of mutants into docs/proof.md instead of comparing it
+    #[arg(long, requires = "mutants")]
+    bless: bool,
 
     /// Leave out the loom models
     #[arg(long, conflicts_with = "only")]
@@ -62,6 +81,10 @@ enum Section {
     Rustdoc,
     /// The loom models of the core
     Loom,
+    /// Weakenings of the core, each of which a test has to notice
+    Mutants,
+    /// What threads saw at full speed, against a pool without threads
+    Histories,
 }
 
 /// Why the tests ended early.
@@ -85,6 +108,10 @@ pub(crate) enum Error {
     )]
     NoModels,
 
+    /// A mutant was not noticed, or could not be tried.
+    #[error("section `mutants` failed: {0}")]
+    Mutants(#[from] mutants::Error),
+
     /// A part of the toolchain is not installed.
     #[error(
         "`cargo {command}` does not run: install {component} (with rustup: `rustup component add \
@@ -102,7 +129,7 @@ impl Error {
     /// 1 for a failed section, 2 for an incomplete toolchain.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Section { .. } | Self::NoModels => 1,
+            Self::Section { .. } | Self::NoModels | Self::Mutants(_) => 1,
             Self::Component { .. } => 2,
         }
     }
@@ -117,7 +144,7 @@ pub(crate) fn run(args: &TestArgs) -> Result<(), crate::Error> {
     let mut times = Vec::new();
 
     let start = Instant::now();
-    let setting = Setting::prepare(args.quick, &sections)?;
+    let setting = Setting::prepare(args, &sections)?;
     times.push(("prepare".to_owned(), start.elapsed()));
 
     for (index, &section) in sections.iter().enumerate() {
@@ -134,12 +161,21 @@ pub(crate) fn run(args: &TestArgs) -> Result<(), crate::Error> {
 
 impl TestArgs {
     fn sections(&self) -> Vec<Section> {
+        let flags = [
+            (self.loom, Section::Loom),
+            (self.mutants, Section::Mutants),
+            (self.histories, Section::Histories),
+        ];
+        let alone: Vec<_> = flags
+            .into_iter()
+            .filter_map(|(asked, section)| asked.then_some(section))
+            .chain(self.only.iter().copied())
+            .collect();
         let wanted = |section: &Section| {
-            let loom = *section == Section::Loom;
-            if self.loom {
-                loom
+            if alone.is_empty() {
+                !(section.is_deep() || self.no_loom && *section == Section::Loom)
             } else {
-                (self.only.is_empty() || self.only.contains(section)) && !(self.no_loom && loom)
+                alone.contains(section)
             }
         };
         Section::value_variants().iter().copied().filter(wanted).collect()
@@ -154,8 +190,13 @@ impl Section {
         help.map(ToString::to_string).unwrap_or_default()
     }
 
+    /// Whether it runs only when it is asked for.
+    fn is_deep(self) -> bool {
+        matches!(self, Self::Mutants | Self::Histories)
+    }
+
     fn compiles_llama(self) -> bool {
-        !matches!(self, Self::Format | Self::Loom)
+        !matches!(self, Self::Format | Self::Loom) && !self.is_deep()
     }
 
     fn reads_model(self) -> bool {
@@ -173,12 +214,14 @@ impl fmt::Display for Section {
 #[derive(Debug)]
 struct Setting {
     quick: bool,
+    bless: bool,
     model: Option<PathBuf>,
     nextest: bool,
 }
 
 impl Setting {
-    fn prepare(quick: bool, sections: &[Section]) -> Result<Self, crate::Error> {
+    fn prepare(args: &TestArgs, sections: &[Section]) -> Result<Self, crate::Error> {
+        let quick = args.quick;
         if sections.contains(&Section::Format) {
             component("fmt", "rustfmt")?;
         }
@@ -197,7 +240,7 @@ impl Setting {
         };
         let nextest = sections.contains(&Section::Tests)
             && run::probe(run::cargo().get_program(), &["nextest", "--version"]).is_some();
-        Ok(Self { quick, model, nextest })
+        Ok(Self { quick, bless: args.bless, model, nextest })
     }
 
     fn run(&self, section: Section) -> Result<(), Error> {
@@ -215,7 +258,11 @@ impl Setting {
                 run::run(&mut command).map_err(failed)?;
             }
         }
-        if section == Section::Loom { loom::report(&models) } else { Ok(()) }
+        match section {
+            Section::Loom => loom::report(&models),
+            Section::Mutants => Ok(mutants::run(self.bless)?),
+            _ => Ok(()),
+        }
     }
 
     fn commands(&self, section: Section) -> Vec<Command> {
@@ -258,6 +305,9 @@ impl Setting {
                 vec![command]
             }
             Section::Loom => vec![loom::command()],
+            // Their commands depend on each other.
+            Section::Mutants => Vec::new(),
+            Section::Histories => vec![histories()],
         }
     }
 
@@ -265,6 +315,17 @@ impl Setting {
         let quick = if self.quick { " --quick" } else { "" };
         format!("cargo xtask test --only {section}{quick}")
     }
+}
+
+/// Full speed means release, and one test at a time: the threads of one are all that run.
+fn histories() -> Command {
+    let mut command = run::cargo();
+    command.args(["test", "--release", "-p", "latchless", "--test", "histories"]);
+    command.args(["--", "--nocapture", "--test-threads", "1"]);
+    if std::env::var_os("LATCHLESS_WINDOWS").is_none() {
+        command.env("LATCHLESS_WINDOWS", "10000");
+    }
+    command
 }
 
 /// Makes sure that `cargo COMMAND` runs; a toolchain of rustup's minimal profile lacks some.
@@ -324,6 +385,7 @@ mod tests {
         assert_eq!(names(&["--quick"]), all);
         assert_eq!(names(&["--no-loom"]), "format clippy tests doctests rustdoc");
         assert_eq!(names(&["--loom"]), "loom");
+        assert_eq!(names(&["--mutants", "--loom"]), "loom mutants");
         assert_eq!(names(&["--only", "tests", "--only", "format"]), "format tests");
     }
 
@@ -335,6 +397,7 @@ mod tests {
             // Nothing would run, and every section of it would pass.
             &["--no-loom", "--only", "loom"],
             &["--only", "x"],
+            &["--bless"],
         ] {
             assert_eq!(parse(words).unwrap_err().exit_code(), 2, "{words:?}");
         }
@@ -343,7 +406,7 @@ mod tests {
     #[test]
     fn the_model_is_named_for_what_reads_it() {
         let model = Some(PathBuf::from("/m.gguf"));
-        let setting = Setting { quick: false, model, nextest: true };
+        let setting = Setting { quick: false, bless: false, model, nextest: true };
         assert_eq!(
             commands(&setting, Section::Tests),
             ["LATCHLESS_MODEL=/m.gguf cargo nextest run --workspace"]
@@ -360,7 +423,7 @@ mod tests {
 
     #[test]
     fn without_nextest_the_doctests_do_not_run_twice() {
-        let setting = Setting { quick: false, model: None, nextest: false };
+        let setting = Setting { quick: false, bless: false, model: None, nextest: false };
         assert_eq!(
             commands(&setting, Section::Tests),
             ["cargo test --lib --bins --tests --examples --workspace"]
@@ -369,7 +432,7 @@ mod tests {
 
     #[test]
     fn quick_compiles_no_llama() {
-        let setting = Setting { quick: true, model: None, nextest: true };
+        let setting = Setting { quick: true, bless: false, model: None, nextest: true };
         for section in Section::value_variants().iter().filter(|section| section.compiles_llama()) {
             for command in commands(&setting, *section) {
                 assert!(command.contains("--no-default-features"), "{command}");

@@ -34,6 +34,7 @@ pub(super) use self::word::Tenure;
 use self::word::{TENURE_BITS, Word};
 use super::limits::{NO_QUOTA, Quota, Reserve, ReserveWord};
 use super::span::{FreeBits, SPAN_BLOCKS};
+use crate::mutant::mutant;
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// One agent's line.
@@ -74,7 +75,7 @@ impl Account {
         }
         // The same word before and after the quota was read: both held at once.
         let again = self.load();
-        if again != now {
+        if again != now && !mutant("accounts.quota-seen-once") {
             return Err(again);
         }
         Ok(Some(NotCharged::OverQuota { used: now.used(), quota }))
@@ -152,7 +153,9 @@ impl Accounts {
         // The bit is ours, so nobody else opens the account.
         let account = &self.slots[slot as usize];
         let generation = account.load().generation();
-        account.quota.begin(generation);
+        if !mutant("accounts.quota-inherited") {
+            account.quota.begin(generation);
+        }
         // Relaxed: published by the word. What an allocation of the last agent may still add does no harm.
         account.regions.store(0, Ordering::Relaxed);
         account.word.fetch_or(Word::OPEN, Ordering::AcqRel);
@@ -196,7 +199,9 @@ impl Accounts {
         };
         // Relaxed: the charge that follows publishes what was read or written here, and while an agent is
         // there no bit goes.
-        if marked.load(Ordering::Relaxed) & regions != regions {
+        if marked.load(Ordering::Relaxed) & regions != regions
+            && !mutant("accounts.regions-unmarked")
+        {
             marked.fetch_or(regions, Ordering::Relaxed);
         }
     }
@@ -233,7 +238,7 @@ impl Accounts {
             if !now.is_open_for(agent) {
                 return Err(NotCharged::NoSuchAgent);
             }
-            if now.tenure() != tenure.number {
+            if now.tenure() != tenure.number && !mutant("accounts.charge-any-tenure") {
                 return Err(NotCharged::TenureOver);
             }
             match account.excess(now, n) {
@@ -269,7 +274,9 @@ impl Accounts {
     /// also when its tenure is over: its reserve may be waiting for the permits.
     #[inline]
     pub(super) fn uncharge(&self, tenure: Tenure, n: u32) -> bool {
-        self.uncharge_if(tenure.slot, n, |now| now.tenure() == tenure.number)
+        self.uncharge_if(tenure.slot, n, |now| {
+            now.tenure() == tenure.number || mutant("accounts.uncharge-any-tenure")
+        })
     }
 
     /// The same for blocks of which only the [tag](Tenure::tag) is known.
@@ -311,7 +318,11 @@ impl Accounts {
 
     fn tenure_after_write(&self, slot: u32) -> u32 {
         // A read-modify-write that changes nothing: see "Tenures" above.
-        Word(self.slots[slot as usize].word.fetch_or(0, Ordering::AcqRel)).tenure()
+        let word = &self.slots[slot as usize].word;
+        if mutant("accounts.end-looked-at") {
+            return Word(word.load(Ordering::Relaxed)).tenure();
+        }
+        Word(word.fetch_or(0, Ordering::AcqRel)).tenure()
     }
 
     /// Whether the walk that follows the begin of this tenure may still judge words by their tags: at
@@ -325,7 +336,7 @@ impl Accounts {
     pub(super) fn set_quota(&self, agent: AgentHandle, blocks: u32) -> bool {
         self.load(agent).is_some()
             && self.slots[agent.slot as usize].quota.set(agent.generation, blocks)
-            && self.announce_limits(agent)
+            && (mutant("accounts.quota-unannounced") || self.announce_limits(agent))
     }
 
     /// Says that an agent's limits were set; false when it is not there.
@@ -425,8 +436,10 @@ mod tests {
         assert_eq!(accounts.charge(first, tenure, 1), Err(NotCharged::NoSuchAgent));
         assert_eq!(accounts.close(first), None);
         assert_eq!((accounts.used(first), accounts.used(second)), (None, Some(0)));
+        let of_second = accounts.standing(second).unwrap().tenure;
+        accounts.charge(second, of_second, 5).unwrap();
         accounts.uncharge(tenure, 3);
-        assert_eq!(accounts.used(second), Some(0), "the first agent's blocks are not the second's");
+        assert_eq!(accounts.used(second), Some(5), "the first agent's blocks are not the second's");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::super::error::HandleError;
 use super::super::owners::{Kind, MAX_RANGE, Seen, Word};
 use super::BlockHandle;
 use super::list::{Half, halves};
+use crate::mutant::mutant;
 use crate::sync::thread_index;
 
 impl BlockPool {
@@ -23,7 +24,9 @@ impl BlockPool {
         let mut claimed = 0;
         for half in halves(handles) {
             if let Err(error) = self.claim_half(agent, half, tag) {
-                self.put_back(&handles[..claimed]);
+                if !mutant("handles.refused-in-part") {
+                    self.put_back(&handles[..claimed]);
+                }
                 return Err(error);
             }
             claimed += half.handles.len();
@@ -103,7 +106,9 @@ impl BlockPool {
             let owners = &self.blocks.spans[half.span()].owners;
             let slot = owners.load(half.first_bit()).value();
             owners.put_back(half.mask);
-            self.free_over(slot, half.handles);
+            if !mutant("handles.put-back-unwatched") {
+                self.free_over(slot, half.handles);
+            }
         }
     }
 

@@ -18,6 +18,7 @@ use super::owners::Word;
 use super::placement::Claim;
 use super::span::SPAN_BLOCKS;
 use crate::id::{BlockId, LayerId};
+use crate::mutant::mutant;
 use crate::sync::thread_index;
 
 /// Claims that are put in order before their handles are written; from more the handles are sorted.
@@ -248,7 +249,8 @@ impl BlockPool {
         }
         raw.tenure = tenure;
         raw.len = handles.len() as u32;
-        if !handles.is_empty() && self.accounts.is_over(tenure) {
+        let looked_after = !handles.is_empty() && !mutant("handles.leased-unwatched");
+        if looked_after && self.accounts.is_over(tenure) {
             // The agent was freed as a whole meanwhile, except for what was in our hands.
             self.release_runs(tenure, &raw.runs);
         }

@@ -84,6 +84,29 @@ fn loom_no_charge_by_a_quota_that_was_replaced() {
     });
 }
 
+/// An agent gives its blocks back, and then its quota is lowered: at every instant there was room for one
+/// more, so one more is not refused by the use of before and the quota of after.
+#[test]
+fn loom_no_refusal_by_a_quota_and_a_use_of_different_times() {
+    explore("limits: use and quota of one time", Some(3), 100, || {
+        let pool = pool(4);
+        let agent = pool.open_account().unwrap();
+        pool.set_quota(agent, Some(3)).unwrap();
+        let lease = lease_of(&pool, agent, 2);
+        let other = Arc::clone(&pool);
+        let thread = thread::spawn(move || {
+            set_thread_index(1);
+            drop(lease);
+            other.set_quota(agent, Some(1)).unwrap();
+        });
+        let mine = pool.allocate(agent, LAYER, 1);
+        assert!(mine.is_ok(), "{:?}", mine.err());
+        thread.join().unwrap();
+        drop(mine);
+        assert_whole(&pool);
+    });
+}
+
 /// An agent takes and gives back what is reserved for it while another one takes all it can get: the
 /// first is never refused.
 #[test]

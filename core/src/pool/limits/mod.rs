@@ -42,6 +42,7 @@ use super::error::{AllocateError, NoSuchAgent, ReserveError, TransferError};
 use super::lease::RawLease;
 use super::owners::{Hold, Run};
 use super::permits::Refused;
+use crate::mutant::mutant;
 use crate::sync::thread_index;
 
 /// An agent's limits, as [`BlockPool::limits`] reads them.
@@ -179,7 +180,9 @@ impl BlockPool {
                 return Ok(());
             };
             // See "why a refusal is exact".
-            if self.accounts.reserve(agent.slot()).change(left, left) {
+            if mutant("limits.refused-at-first-look")
+                || self.accounts.reserve(agent.slot()).change(left, left)
+            {
                 let available = refused.available + in_hand;
                 break self.exhausted(n, Refused { available, ..refused });
             }
@@ -212,7 +215,7 @@ impl BlockPool {
         let reserve = self.accounts.reserve(slot);
         loop {
             let now = reserve.load();
-            let kept = n.min(now.missing());
+            let kept = if mutant("limits.refund-past-reserve") { 0 } else { n.min(now.missing()) };
             if kept == 0 || reserve.change(now, now.with(now.size(), now.free() + kept)) {
                 if n > kept {
                     self.permits.release(n - kept, home);
@@ -261,7 +264,7 @@ impl BlockPool {
         loop {
             let now = reserve.load();
             let needed = leaving.min(now.missing());
-            if needed == 0 {
+            if needed == 0 || mutant("limits.transfer-uncovered") {
                 return Ok(0);
             }
             match self.permits.acquire(needed, home) {

@@ -1,5 +1,6 @@
 //! The words of an agent's limits: both on its account's cache line, each changed by CAS.
 
+use crate::mutant::mutant;
 use crate::sync::{AtomicU64, Ordering};
 
 /// No quota.
@@ -76,7 +77,8 @@ impl ReserveWord {
     #[must_use]
     pub(in crate::pool) fn with(self, size: u32, free: u32) -> Self {
         debug_assert!(free <= size && u64::from(size) <= COUNT_MASK);
-        let stamp = (self.0 >> STAMP_SHIFT).wrapping_add(1);
+        let changes = u64::from(!mutant("limits.no-stamp"));
+        let stamp = (self.0 >> STAMP_SHIFT).wrapping_add(changes);
         Self(stamp << STAMP_SHIFT | u64::from(size) << COUNT_BITS | u64::from(free))
     }
 }

@@ -11,6 +11,7 @@
 //! exactly a multiple of 4,294,967,296 hand-outs of one half span, and find the same blocks out.
 
 use super::{HALF_BLOCKS, HALF_FULL};
+use crate::mutant::mutant;
 use crate::sync::{AtomicU64, Ordering};
 
 const HALVES: usize = 2;
@@ -51,7 +52,7 @@ impl Handed {
     /// Marks blocks as out, whose owner words the caller has just written.
     #[inline]
     pub(super) fn hand_out(&self, mask: u64) {
-        self.add(mask, ONE_VERSION);
+        self.add(mask, if mutant("handed.no-version") { 0 } else { ONE_VERSION });
     }
 
     /// Undoes [`claim`](Self::claim): they are out as before, and need no new version.
@@ -82,7 +83,11 @@ impl Handed {
         self.0[half]
             .compare_exchange(word, next, Ordering::AcqRel, Ordering::Acquire)
             .map(|_| ())
-            .map_err(|word| Seen { half, word })
+            .or_else(
+                |word| {
+                    if mutant("handed.claim-twice") { Ok(()) } else { Err(Seen { half, word }) }
+                },
+            )
     }
 }
 

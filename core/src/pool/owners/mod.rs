@@ -48,6 +48,7 @@ use self::handed::Handed;
 use self::run::pieces;
 use super::accounts::Tenure;
 use super::span::{FULL, SPAN_BLOCKS};
+use crate::mutant::mutant;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// Blocks that a partial run may come from.
@@ -162,7 +163,9 @@ impl Owners {
         for piece in [second, first].into_iter().flatten() {
             let head = self.load(piece.trailing_zeros());
             // Another generation than before: whoever read the old mask may not act on it.
-            let generation = head.generation().wrapping_add(u32::from(head.kind() == Kind::Moving));
+            let generation = head.generation().wrapping_add(u32::from(
+                head.kind() == Kind::Moving && !mutant("owners.regrouped-keeps-generation"),
+            ));
             run(true, self.write(Run::new(old.span_first(), 1, piece, generation), owner));
         }
         true
@@ -178,7 +181,12 @@ impl Owners {
         other: &Self,
     ) -> Result<[Run; 2], [Run; 2]> {
         let (at, spans) = (old.span_first(), old.spans());
-        let first = Run::new(at, keep, FULL, old.generation.wrapping_add(1));
+        let first = Run::new(
+            at,
+            keep,
+            FULL,
+            old.generation.wrapping_add(u32::from(!mutant("owners.cut-keeps-generation"))),
+        );
         let generation = other.load(0).generation();
         let second = Run::new(at + keep * SPAN_BLOCKS, spans - keep, FULL, generation);
         if !self.begin_move(old, owner) {
@@ -193,6 +201,9 @@ impl Owners {
     /// A run that is not there, with a generation that its head has behind it. The one of a run that it was
     /// a part of says nothing about another head: there it may be the one of somebody who lives.
     pub(super) fn over(&self, run: Run) -> Run {
+        if mutant("owners.inert-piece-keeps-generation") {
+            return run;
+        }
         let now = self.load(run.head() as u32).generation();
         Run { generation: now.wrapping_sub(1), ..run }
     }
@@ -401,7 +412,7 @@ impl Owners {
             }
             let holders = to(word.value());
             let next = if holders == 0 { word.freed() } else { Word::shared(holders, generation) };
-            if self.change(bit as usize, word, next) {
+            if self.change(bit as usize, word, next) || mutant("owners.holder-uncounted") {
                 return Some(word.value());
             }
         }
@@ -525,6 +536,21 @@ mod tests {
         assert!(!owners.release(&whole, owner(3)));
         assert!(runs.iter().all(|run| owners.release(run, owner(3))));
         assert!((0..64).all(|bit| owners.load(bit).kind() == Kind::Free));
+    }
+
+    /// Who read the old run, and frees it late, must not free what is left of it.
+    #[test]
+    fn what_is_left_of_a_run_is_another_run_also_of_the_same_kind() {
+        let owners = Owners::new();
+        let run = record(&owners, 0b1111, 3)[0];
+        let old = owners.load(0);
+        let mut left = None;
+        assert!(owners.regroup(&run, owner(3), 0b11, |is_low, run| {
+            left = if is_low { Some(run) } else { left };
+        }));
+        assert_eq!(owners.load(0).kind(), old.kind());
+        assert!(!owners.revoke(0, old));
+        assert!(left.is_some_and(|left| owners.release(&left, owner(3))));
     }
 
     #[test]

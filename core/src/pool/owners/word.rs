@@ -1,6 +1,7 @@
 //! What an owner word says.
 
 use super::super::accounts::Tenure;
+use crate::mutant::mutant;
 
 /// Bits of an agent slot or of a count of holders.
 const VALUE_BITS: u32 = 24;
@@ -103,7 +104,8 @@ impl Word {
     /// The end of this life.
     #[inline]
     pub(super) fn freed(self) -> Self {
-        Self((self.0 >> 32).wrapping_add(1) << 32)
+        let next = u64::from(!mutant("owners.no-generation"));
+        Self((self.0 >> 32).wrapping_add(next) << 32)
     }
 }
 

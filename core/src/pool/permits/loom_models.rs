@@ -34,6 +34,30 @@ fn loom_two_gatherers() {
     });
 }
 
+/// Two threads gather at once: both close stripes and move counts, the one who is late after the other has
+/// taken what it wants, has given it back and has gathered anew. Each count is moved once.
+#[test]
+fn loom_two_gather_at_once() {
+    explore("permits: two gather at once", Some(3), 1_000, || {
+        let permits = Arc::new(Permits::new(4, 2, 1));
+        let other = Arc::clone(&permits);
+        let thread = thread::spawn(move || {
+            for n in [3, 4] {
+                if other.acquire(n, 1).is_ok() {
+                    other.release(n, 1);
+                }
+            }
+        });
+        if permits.acquire(3, 0).is_ok() {
+            permits.release(3, 0);
+        }
+        thread.join().unwrap();
+        assert_eq!(permits.available(), 4);
+        assert_eq!(permits.acquire(4, 0), Ok(()), "a permit was lost");
+        assert_eq!(permits.acquire(1, 1), Err(refused(0)), "a permit was made");
+    });
+}
+
 /// A release to one stripe races with a gather that begins at the other: the gatherer gets what it
 /// wants, or the refusal tells the number before the release.
 #[test]

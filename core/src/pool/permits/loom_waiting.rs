@@ -52,6 +52,27 @@ fn loom_release_races_with_join() {
     });
 }
 
+/// A waiter changes its waker while its grant comes: the new one is woken, or the grant is found.
+#[test]
+fn loom_a_waker_is_replaced_during_a_grant() {
+    explore("waiting: a waker is replaced", Some(3), 500, || {
+        let permits = Arc::new(Permits::new(1, 1, 1));
+        permits.acquire(1, 0).unwrap();
+        let place = permits.join(1, Waker::noop()).unwrap();
+        let other = Arc::clone(&permits);
+        let thread = thread::spawn(move || other.release(1, 0));
+        let sleeper = std::sync::Arc::new(Sleeper(Notify::new()));
+        let waker = Waker::from(std::sync::Arc::clone(&sleeper));
+        while !permits.poll(&place, &waker) {
+            sleeper.0.wait();
+        }
+        permits.take_up(&place);
+        thread.join().unwrap();
+        permits.release(1, 0);
+        assert_whole(&permits);
+    });
+}
+
 /// The last waiter ends, so that the queue ends, while another joins: the other is not left behind.
 #[test]
 fn loom_the_queue_ends_while_somebody_joins() {
@@ -115,25 +136,31 @@ fn loom_a_slot_changes_hands_during_a_release() {
 
 /// A waiter takes up its grant, and its slot is taken anew, while the granter is still about to wake it and
 /// to say that the grant is done: that is not taken for a grant to the next.
+///
+/// The release is on the first thread: loom tries a load before the writes that it came after, and not
+/// the other way round.
 #[test]
 fn loom_a_slot_changes_hands_after_a_grant() {
-    explore("waiting: a slot changes hands after a grant", Some(3), 1_000, || {
+    explore("waiting: a slot changes hands after a grant", Some(2), 1_000, || {
         let permits = Arc::new(Permits::new(2, 1, 1));
         permits.acquire(2, 0).unwrap();
         let place = permits.join(1, Waker::noop()).unwrap();
         let other = Arc::clone(&permits);
-        let thread = thread::spawn(move || other.release(1, 0));
-        if permits.poll(&place, Waker::noop()) {
-            permits.take_up(&place);
-            let place = permits.join(2, Waker::noop()).unwrap();
-            assert!(!permits.poll(&place, Waker::noop()), "both are taken");
-            permits.release(2, 0);
-            assert!(permits.is_granted(&place));
-            permits.take_up(&place);
-            thread.join().unwrap();
-        } else {
-            permits.leave(&place, 0);
-            thread.join().unwrap();
+        let thread = thread::spawn(move || {
+            if !other.poll(&place, Waker::noop()) {
+                other.leave(&place, 0);
+                return false;
+            }
+            other.take_up(&place);
+            let place = other.join(2, Waker::noop()).unwrap();
+            assert!(!other.poll(&place, Waker::noop()), "both are taken");
+            other.release(2, 0);
+            assert!(other.is_granted(&place));
+            other.take_up(&place);
+            true
+        });
+        permits.release(1, 0);
+        if !thread.join().unwrap() {
             permits.acquire(1, 0).unwrap();
         }
         permits.release(2, 0);

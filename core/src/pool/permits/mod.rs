@@ -108,6 +108,7 @@ pub(super) use self::word::{MAX_PERMITS, MAX_STRIPES, MAX_WAITERS};
 use self::queue::Queue;
 use self::word::{Mode, Word};
 use super::counters::{Counters, Event};
+use crate::mutant::{mutant, weaker};
 use crate::sync::{AtomicU64, Ordering};
 
 /// See the module's documentation.
@@ -167,12 +168,15 @@ impl Permits {
         loop {
             let centre = Word(self.centre.load(Ordering::Acquire));
             let next = match centre.mode() {
+                Mode::Queued if mutant("serve.overtake") && centre.count() >= n => centre.minus(n),
                 Mode::Queued => match self.serve() {
                     // Somebody waits for more than there is: the refusal is exact at that instant.
                     Some(promised) => return self.refuse(Refused { available: 0, promised }),
                     None => continue,
                 },
-                Mode::Gathered if !self.all_moved(centre) => {
+                Mode::Gathered
+                    if !self.all_moved(centre) && !mutant("permits.refuse-in-half-gather") =>
+                {
                     self.finish_gather(centre);
                     continue;
                 }
@@ -191,6 +195,9 @@ impl Permits {
                         }
                         return Ok(());
                     }
+                    if mutant("permits.refuse-without-gather") {
+                        return self.refuse(Refused { available: self.available(), promised: 0 });
+                    }
                     // Nobody alone has n. A lost CAS means that somebody else moved on: look again.
                     self.begin_gather(centre);
                     continue;
@@ -208,7 +215,12 @@ impl Permits {
         let stripe = &self.stripes[self.stripe_of(home)];
         let mut word = Word(stripe.load(Ordering::Relaxed));
         while !word.is_closed() {
-            match change(stripe, word, word.plus(n), Ordering::Release) {
+            match change(
+                stripe,
+                word,
+                word.plus(n),
+                weaker("permits.release-relaxed", Ordering::Release),
+            ) {
                 Ok(()) => return,
                 Err(now) => word = now,
             }
@@ -227,8 +239,12 @@ impl Permits {
             match centre.mode() {
                 Mode::Spread => {}
                 Mode::Gathered => {
-                    let next =
-                        if self.all_moved(centre) { self.spread_if_rich(more) } else { more };
+                    let next = if self.all_moved(centre) || mutant("permits.spread-in-half-gather")
+                    {
+                        self.spread_if_rich(more)
+                    } else {
+                        more
+                    };
                     if self.change_centre(centre, next) {
                         return;
                     }
@@ -236,6 +252,9 @@ impl Permits {
                 }
                 Mode::Queued => {
                     if self.change_centre(centre, more) {
+                        if mutant("serve.release-walks-away") {
+                            return;
+                        }
                         self.serve();
                         return;
                     }
@@ -245,7 +264,7 @@ impl Permits {
             let word = Word(stripe.load(Ordering::Acquire));
             let next = if !word.is_closed() {
                 word.plus(n)
-            } else if word.epoch() == centre.epoch() {
+            } else if word.epoch() == centre.epoch() || mutant("permits.reopen-any-label") {
                 // Its count has been moved: it opens with what comes back now.
                 Word::open(centre.epoch(), n)
             } else {
@@ -305,7 +324,12 @@ impl Permits {
         let stripe = &self.stripes[stripe];
         let mut word = Word(stripe.load(Ordering::Relaxed));
         while !word.is_closed() && word.count() >= n {
-            match change(stripe, word, word.minus(n), Ordering::Acquire) {
+            match change(
+                stripe,
+                word,
+                word.minus(n),
+                weaker("permits.acquire-relaxed", Ordering::Acquire),
+            ) {
                 Ok(()) => return true,
                 Err(now) => word = now,
             }
@@ -336,10 +360,12 @@ impl Permits {
             };
             loop {
                 let now = Word(self.centre.load(Ordering::Acquire));
-                if now.mode() != Mode::Gathered || now.epoch() != epoch {
+                if now.mode() != Mode::Gathered
+                    || (now.epoch() != epoch && !mutant("permits.no-epoch-check"))
+                {
                     return;
                 }
-                if now.moved(i) {
+                if now.moved(i) && !mutant("permits.move-twice") {
                     break;
                 }
                 if self.change_centre(now, now.with_moved(i, count)) {
@@ -359,12 +385,21 @@ impl Permits {
             if word.epoch() == epoch {
                 return word.is_closed().then_some(word.count());
             }
-            if word.is_newer_than(epoch) {
+            if word.is_newer_than(epoch) && !mutant("permits.close-goes-back") {
                 return None;
             }
             // A word that is closed under an older epoch has been moved then: nothing is left in it.
-            let count = if word.is_closed() { 0 } else { word.count() };
-            match change(stripe, word, Word::closed(epoch, count), Ordering::AcqRel) {
+            let count = if word.is_closed() && !mutant("permits.closed-count-again") {
+                0
+            } else {
+                word.count()
+            };
+            match change(
+                stripe,
+                word,
+                Word::closed(epoch, count),
+                weaker("permits.close-relaxed", Ordering::AcqRel),
+            ) {
                 Ok(()) => return Some(count),
                 Err(now) => word = now,
             }
@@ -380,7 +415,8 @@ impl Permits {
     }
 
     fn change_centre(&self, from: Word, to: Word) -> bool {
-        let changed = change(&self.centre, from, to, Ordering::AcqRel).is_ok();
+        let ordering = weaker("permits.centre-relaxed", Ordering::AcqRel);
+        let changed = change(&self.centre, from, to, ordering).is_ok();
         if !changed {
             self.counters.add(Event::Retry);
         }

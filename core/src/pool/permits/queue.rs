@@ -8,6 +8,7 @@
 
 use std::task::Waker;
 
+use crate::mutant::mutant;
 use crate::pool::span::{FULL, FreeBits, SPAN_BLOCKS, blocks_of};
 use crate::sync::{AtomicU64, Ordering, WakerCell};
 
@@ -186,7 +187,9 @@ impl Queue {
         let replaced = slot.waker.replace(Some(waker.clone()));
         // A read-modify-write that changes nothing: the CAS of a grant reads it or is read by it, so the
         // granter sees the new waker, or we see the grant when we look next.
-        slot.seat.fetch_or(0, Ordering::AcqRel);
+        if !mutant("queue.waker-unannounced") {
+            slot.seat.fetch_or(0, Ordering::AcqRel);
+        }
         drop(replaced);
     }
 
@@ -222,7 +225,13 @@ impl Queue {
         self.taken_slots()
             .map(|slot| (slot, self.load(slot)))
             .filter(|(_, seat)| seat.state() == State::Waiting)
-            .reduce(|oldest, other| if other.1.is_older_than(oldest.1) { other } else { oldest })
+            .reduce(|oldest, other| {
+                if other.1.is_older_than(oldest.1) && !mutant("queue.order-of-slots") {
+                    other
+                } else {
+                    oldest
+                }
+            })
     }
 
     /// Remembers the oldest seat, so that each release looks at one seat and not at all of them.

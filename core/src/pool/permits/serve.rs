@@ -6,6 +6,7 @@ use std::task::Waker;
 use super::Permits;
 use super::queue::{Place, QueueFull, State};
 use super::word::{Mode, Word};
+use crate::mutant::mutant;
 use crate::pool::counters::Event;
 use crate::sync::Ordering;
 
@@ -29,6 +30,7 @@ impl Permits {
                 }
                 // The seat first, then this: from here on every release serves the queue, and whoever
                 // looked at the queue before and saw no seat loses the CAS that would end it.
+                Mode::Queued if mutant("serve.join-unannounced") => return Ok(place),
                 Mode::Gathered | Mode::Queued => centre.joined(place.seat),
             };
             if self.change_centre(centre, next) {
@@ -55,7 +57,8 @@ impl Permits {
             let centre = Word(self.centre.load(Ordering::Acquire));
             // Whoever granted may not have come to clear the centre's note. It must not outlive the
             // seat: it would be taken for one of the slot's next owner.
-            if centre.grantee() != Some(place.slot)
+            if mutant("serve.note-stays")
+                || centre.grantee() != Some(place.slot)
                 || self.change_centre(centre, centre.handed_over())
             {
                 break;
@@ -77,6 +80,7 @@ impl Permits {
                 // The queue has ended since we left it: whoever ended it saw that we had.
                 _ if centre.mode() != Mode::Queued => break,
                 Some(slot) if slot == place.slot => centre.refunded(place.seat),
+                _ if mutant("serve.leave-unannounced") => break,
                 // A new version: who saw us waiting and is about to grant loses that CAS.
                 _ => centre.left(place.seat),
             };
@@ -139,7 +143,7 @@ impl Permits {
     fn hand_over(&self, centre: Word, slot: usize) {
         let seat = self.queue.load(slot);
         // While the centre names the slot its seat stays. If it still does, this seat is the one.
-        if !self.is_still(centre) {
+        if !self.is_still(centre) && !mutant("serve.hand-over-late") {
             return;
         }
         let next = match seat.state() {
@@ -147,7 +151,9 @@ impl Permits {
             State::Left => centre.refunded(seat),
             // Woken before the note goes: whoever granted may be frozen before it got to that.
             State::Granted | State::Empty => {
-                self.queue.wake(slot);
+                if !mutant("serve.wake-nobody") {
+                    self.queue.wake(slot);
+                }
                 centre.handed_over()
             }
         };

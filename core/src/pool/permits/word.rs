@@ -10,6 +10,7 @@
 //! and the centre, queued: `1 | 1 | grantee (12) | version (25) | count (25)`.
 
 use super::queue::Seat;
+use crate::mutant::mutant;
 
 /// Stripes at most: one `moved` bit each in the centre word.
 pub(in crate::pool) const MAX_STRIPES: usize = 16;
@@ -178,6 +179,9 @@ impl Word {
     }
 
     fn version(seat: Seat, event: Event) -> u64 {
+        if mutant("serve.no-version") {
+            return 0;
+        }
         (seat.number() * 4 + event as u64) & VERSION_MASK
     }
 }
