@@ -18,9 +18,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut now = 0;
     while threads.len() < 20 {
         now += 1;
-        for dead in slots.clean_up_silent(Tick(now), 1_000) {
-            println!("slot {dead} gave no sign of life since tick 0");
-        }
         // Reserved before anything is started.
         let Ok(slot) = slots.reserve(Tick(now)) else {
             thread::yield_now();
@@ -40,6 +37,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
         });
         threads.push((thread, output));
+    }
+    for dead in slots.clean_up_silent(Tick(now + 1_000), 1_000) {
+        println!("slot {dead} gave no sign of life for 1000 ticks");
     }
     for (agent, (thread, output)) in threads.into_iter().enumerate() {
         let ended = if thread.join().is_ok() { "ended" } else { "panicked" };

@@ -88,12 +88,6 @@ impl FreeSlots {
         self.free[slot / WORD].fetch_or(bit, Ordering::AcqRel) & bit == 0
     }
 
-    /// Whether a slot is in use.
-    pub(crate) fn is_used(&self, slot: usize) -> bool {
-        slot < self.slots
-            && self.free[slot / WORD].load(Ordering::Acquire) & (1 << (slot % WORD)) == 0
-    }
-
     /// Slots in use, the words read one after another.
     pub(crate) fn used(&self) -> usize {
         let free =
@@ -124,7 +118,6 @@ mod tests {
                 "in order, from the thread's start"
             );
             assert_eq!(set.used(), slots);
-            assert!((0..slots).all(|slot| set.is_used(slot)) && !set.is_used(slots));
             assert!((0..slots).all(|slot| set.free(slot)));
             assert!(slots == 0 || !set.free(0), "it is free already");
             assert_eq!(set.used(), 0);

@@ -89,7 +89,7 @@ impl Work for Changes {
     fn step(&self, change: &mut Change) {
         change.line += 1;
         self.0.record(*change).expect("the newest is open");
-        if change.line % CHANGES_A_SET == 0 {
+        if change.line.is_multiple_of(CHANGES_A_SET) {
             let newest = self.0.start().expect("there is room for more");
             // Another thread may have sealed it.
             drop(self.0.seal(ChangesetId(newest.0 - 1)));

@@ -120,7 +120,7 @@ impl Work for LockedChanges {
         // False when another thread has just taken the changeset that was the newest when this looked: the
         // model's defect, which is not measured.
         std::hint::black_box(self.0.record_change(*change));
-        if change.line % CHANGES_A_SET == 0 {
+        if change.line.is_multiple_of(CHANGES_A_SET) {
             let newest = self.0.start_changeset();
             if let Some(last) = last.replace(newest) {
                 drop(self.0.take(&last));

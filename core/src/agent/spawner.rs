@@ -17,13 +17,27 @@ use crate::tick::{TICK_BITS, Tick};
 
 const TICKS: u64 = (1 << TICK_BITS) - 1;
 
-/// `generation (24) | last sign of life (40)`.
+const RESERVED: u64 = 1 << TICK_BITS;
+const GENERATION_SHIFT: u32 = TICK_BITS + 1;
+
+/// `generation (23) | reserved (1) | last sign of life (40)`.
+///
+/// Whether the slot is reserved is said here and not by the free slots' bits: a cleaner that looked at both
+/// could see the word of before a reservation and the bit of after it, and end what has just begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Word(u64);
 
 impl Word {
     fn generation(self) -> u32 {
-        (self.0 >> TICK_BITS) as u32
+        (self.0 >> GENERATION_SHIFT) as u32
+    }
+
+    fn is_reserved(self) -> bool {
+        self.0 & RESERVED != 0
+    }
+
+    fn reserved(self) -> Self {
+        Self(self.0 | RESERVED)
     }
 
     fn seen(self) -> Tick {
@@ -35,7 +49,7 @@ impl Word {
     }
 
     fn ended(self) -> Self {
-        Self((self.0 >> TICK_BITS).wrapping_add(1) << TICK_BITS)
+        Self((self.0 >> GENERATION_SHIFT).wrapping_add(1) << GENERATION_SHIFT)
     }
 }
 
@@ -129,8 +143,8 @@ impl SpawnSlots {
     pub fn reserve(&self, now: Tick) -> Result<SpawnSlot, AllSlotsTaken> {
         let limit = self.limit();
         let index = self.0.free.claim().ok_or(AllSlotsTaken { limit })?;
-        let word = Word(self.0.words[index].load(Ordering::Acquire)).seen_at(now);
-        // A store: the slot is free, so nobody has its generation.
+        let word = Word(self.0.words[index].load(Ordering::Acquire)).reserved().seen_at(now);
+        // A store: nobody changes the word of a slot that is not reserved.
         self.0.words[index].store(word.0, Ordering::Release);
         let id = SpawnSlotId { index: index as u16, generation: word.generation() };
         Ok(SpawnSlot { slots: self.clone(), id })
@@ -170,7 +184,7 @@ impl SpawnSlots {
             let word = Word(self.0.words[index].load(Ordering::Acquire));
             let id = SpawnSlotId { index: index as u16, generation: word.generation() };
             let is_silent = now.0.saturating_sub(word.seen().0) > ticks;
-            (self.0.free.is_used(index) && is_silent && self.end(id, word)).then_some(id)
+            (word.is_reserved() && is_silent && self.end(id, word)).then_some(id)
         };
         (0..self.limit()).filter_map(silent).collect()
     }
@@ -178,7 +192,7 @@ impl SpawnSlots {
     fn word(&self, id: SpawnSlotId) -> Option<Word> {
         let index = usize::from(id.index);
         let word = Word(self.0.words.get(index)?.load(Ordering::Acquire));
-        (word.generation() == id.generation && self.0.free.is_used(index)).then_some(word)
+        (word.generation() == id.generation && word.is_reserved()).then_some(word)
     }
 
     /// One attempt to end a reservation.
@@ -392,6 +406,20 @@ mod loom_models {
             assert!(cleaned, "nobody else ended it before");
             assert_eq!(slots.running(), 0);
             drop(slots.reserve(NOW).expect("it is free"));
+        });
+    }
+
+    /// A slot is reserved while a cleaner looks for silent agents: what it saw of the slot before is not taken
+    /// for a sign that the new agent is dead.
+    #[test]
+    fn loom_a_new_agent_is_not_cleaned_up() {
+        explore("spawner: a new agent", None, 5, || {
+            let slots = SpawnSlots::new(1).unwrap();
+            let other = slots.clone();
+            let cleaner = thread::spawn(move || other.clean_up_silent(Tick(100), 10));
+            let agent = slots.reserve(Tick(100)).unwrap();
+            assert_eq!(cleaner.join().unwrap(), []);
+            assert!(agent.is_current() && slots.running() == 1);
         });
     }
 

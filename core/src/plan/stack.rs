@@ -48,14 +48,13 @@ impl<T> SealableStack<T> {
             unsafe { (*node).older = head };
             // Release: the item and the link are there for the sealer. Those below it, too: each push is
             // a read-modify-write of the one before.
-            match self.0.compare_exchange(head, node, Ordering::Release, Ordering::Relaxed) {
-                Ok(_) => return Ok(()),
-                Err(_) => {
-                    // Of fixed length: another one's push gets through meanwhile, and perhaps its next.
-                    pause();
-                    head = self.0.load(Ordering::Acquire);
-                }
+            let swap = self.0.compare_exchange(head, node, Ordering::Release, Ordering::Relaxed);
+            if swap.is_ok() {
+                return Ok(());
             }
+            // Of fixed length: another one's push gets through meanwhile, and perhaps its next.
+            pause();
+            head = self.0.load(Ordering::Acquire);
         }
     }
 

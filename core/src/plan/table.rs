@@ -54,9 +54,10 @@ impl<E> Table<E> {
         if first.is_null() {
             return None;
         }
-        // SAFETY: a chunk that is in the table has `len_of(chunk)` entries, `place` is less, and it stays
-        // as long as the table, which the reference borrows.
-        Some(unsafe { &*first.add(place) })
+        // SAFETY: a chunk that is in the table has `len_of(chunk)` entries, and `place` is less.
+        let entry = unsafe { first.add(place) };
+        // SAFETY: an entry of the chunk, which stays as long as the table, which the reference borrows.
+        Some(unsafe { &*entry })
     }
 
     /// An entry, made by `make` with its neighbours if it is not there; `None` when there can be none.

@@ -351,7 +351,7 @@ fn every_task_is_completed_once_though_agents_die() {
                     };
                     steps += 1;
                     // Every fifth time it dies on the way.
-                    if steps % 5 == 0 || queue.start(&claim).is_err() {
+                    if steps.is_multiple_of(5) || queue.start(&claim).is_err() {
                         continue;
                     }
                     if queue.complete(&claim).is_ok() {

@@ -115,7 +115,7 @@ impl Word {
     pub(super) fn claimed_by(self, worker: WorkerId) -> Self {
         let rest = self.0 & !(((1 << WORKER_BITS) - 1) << WORKER_SHIFT);
         // The attempt is below its maximum: the queue checked it when the task became pending.
-        let next = rest + (1 << ATTEMPT_SHIFT) | u64::from(worker.0) << WORKER_SHIFT;
+        let next = (rest + (1 << ATTEMPT_SHIFT)) | (u64::from(worker.0) << WORKER_SHIFT);
         Self(next).with(Stage::Assigned)
     }
 

@@ -119,7 +119,7 @@ pub enum TransitionError {
 
 /// An agent's state machine, which any number of threads may look at and move.
 ///
-/// It begins in USER_INPUT. Every change is one compare-and-swap on one word: lock-free, without
+/// It begins in [`AgentState::UserInput`]. Every change is one compare-and-swap on one word: lock-free, without
 /// allocation and without system calls. 8 bytes; give it a cache line of its own where agents' machines
 /// lie side by side and are busy.
 ///
@@ -152,7 +152,7 @@ impl Default for StateMachine {
 }
 
 impl StateMachine {
-    /// A machine in USER_INPUT, completion not detected, version 0.
+    /// A machine in [`AgentState::UserInput`], completion not detected, version 0.
     pub fn new() -> Self {
         Self(AtomicU64::new(AgentState::UserInput as u64))
     }
