@@ -74,7 +74,13 @@ pub struct Outbox<T> {
     head: CachePadded<AtomicU64>,
     /// All positions before it are published.
     tail: CachePadded<AtomicU64>,
-    dropped: CachePadded<AtomicU64>,
+    /// Items that were popped. Those that had to go are counted as the difference: a full outbox is where
+    /// a push should cost least.
+    popped: CachePadded<AtomicU64>,
+    /// Items that went for want of a node.
+    refused: AtomicU64,
+    /// 2^64 / capacity, rounded up; 0 for a capacity of 1.
+    reciprocal: u64,
 }
 
 /// An outbox that cannot be made.
@@ -107,7 +113,9 @@ impl<T> Outbox<T> {
             nodes: Nodes::new(capacity + SPARE),
             head: CachePadded::new(AtomicU64::new(begin)),
             tail: CachePadded::new(AtomicU64::new(begin)),
-            dropped: CachePadded::new(AtomicU64::new(0)),
+            popped: CachePadded::new(AtomicU64::new(0)),
+            refused: AtomicU64::new(0),
+            reciprocal: (u64::MAX / begin).wrapping_add(1),
         })
     }
 
@@ -121,7 +129,7 @@ impl<T> Outbox<T> {
         let node = match self.nodes.claim(item) {
             Ok(node) => node,
             Err(item) => {
-                self.dropped.fetch_add(1, Ordering::Relaxed);
+                self.refused.fetch_add(1, Ordering::Relaxed);
                 return Some(item);
             }
         };
@@ -145,9 +153,7 @@ impl<T> Outbox<T> {
         };
         // Release: who begins from here sees everything before it published.
         self.tail.store(position + 1, Ordering::Release);
-        let displaced = self.nodes.take(displaced?);
-        self.dropped.fetch_add(1, Ordering::Relaxed);
-        displaced
+        self.nodes.take(displaced?)
     }
 
     /// Takes the oldest item; `None` when there was none at an instant during the call.
@@ -175,14 +181,28 @@ impl<T> Outbox<T> {
             let swap = cell.compare_exchange(seen.0, new.0, Ordering::AcqRel, Ordering::Relaxed);
             if swap.is_ok() {
                 self.head.store(position + 1, Ordering::Release);
+                // Relaxed: a count.
+                self.popped.fetch_add(1, Ordering::Relaxed);
                 return self.nodes.take(node);
             }
         }
     }
 
-    /// Items that went because newer ones came, so far.
+    /// Items that went because newer ones came, so far: exact when nobody pushes or pops meanwhile, and
+    /// else off by those who do.
     pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+        let mut published = self.tail.load(Ordering::Acquire);
+        // The hint may be late by what was published behind it.
+        loop {
+            let seen = Cell(self.cell(published).load(Ordering::Acquire)).position();
+            if seen < published {
+                break;
+            }
+            published = seen + 1;
+        }
+        let pushed = published - self.cells.len() as u64;
+        let kept = self.popped.load(Ordering::Relaxed) + self.len() as u64;
+        pushed.saturating_sub(kept) + self.refused.load(Ordering::Relaxed)
     }
 
     /// Items in the outbox, counted one after another.
@@ -198,7 +218,14 @@ impl<T> Outbox<T> {
 
     #[inline]
     fn cell(&self, position: u64) -> &AtomicU64 {
-        &self.cells[(position % self.cells.len() as u64) as usize]
+        // The remainder, without a division: exact as long as the product of position and capacity is less
+        // than 2^64 (D. Lemire et al., *Faster remainder by direct computation*, 2019).
+        let rounds = (u128::from(position) * u128::from(self.reciprocal)) >> 64;
+        let cell = match self.reciprocal {
+            0 => 0,
+            _ => position - rounds as u64 * self.cells.len() as u64,
+        };
+        &self.cells[cell as usize]
     }
 }
 
@@ -323,6 +350,19 @@ mod tests {
             outbox.head.store(4, Ordering::Relaxed);
         }
         assert_eq!([(); 5].map(|()| outbox.pop()), [Some(96), Some(97), Some(98), Some(99), None]);
+    }
+
+    #[test]
+    fn a_cell_is_found_without_a_division() {
+        let last = (1 << (64 - NODE_BITS)) - 1;
+        for capacity in [1, 2, 3, 7, 10, 1_000, 1_024, OutboxCapacity::MAX - 1, OutboxCapacity::MAX]
+        {
+            let outbox = Outbox::<()>::new(capacity).unwrap();
+            for position in (0..10_000).flat_map(|i| [i, last - i, i * (last / 10_000)]) {
+                let cell = &raw const outbox.cells[(position % capacity as u64) as usize];
+                assert!(std::ptr::eq(outbox.cell(position), cell), "{position} of {capacity}");
+            }
+        }
     }
 
     #[test]
