@@ -1,14 +1,17 @@
-//! The one place that chooses between std's primitives and loom's.
+//! The one place that chooses between std's primitives, loom's and shuttle's.
 //!
-//! `cargo xtask test --loom` builds the crate with `--cfg latchless_loom`; a user's own `--cfg loom`
-//! changes nothing here. Capacities shrink under loom (see [`crate::pool`]'s geometry), so that
+//! `cargo xtask test --loom` builds the crate with `--cfg latchless_loom`, `--shuttle` with
+//! `--cfg latchless_shuttle`; a user's own `--cfg loom` changes nothing here. Capacities shrink under loom (see [`crate::pool`]'s geometry), so that
 //! "empty", "full" and "wraps around" are a few steps away.
 
-#[cfg(not(latchless_loom))]
+#[cfg(not(any(latchless_loom, latchless_shuttle)))]
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize};
 
 #[cfg(latchless_loom)]
 pub(crate) use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize};
+
+#[cfg(latchless_shuttle)]
+pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize};
 
 pub(crate) use std::sync::atomic::Ordering;
 
@@ -47,21 +50,24 @@ impl<T> UnsafeCell<T> {
 pub(crate) fn default_stripes() -> usize {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     // A model has two, whatever the machine.
-    if cfg!(latchless_loom) { 2 } else { cores.next_power_of_two().min(64) }
+    if cfg!(any(latchless_loom, latchless_shuttle)) { 2 } else { cores.next_power_of_two().min(64) }
 }
 
 /// A pause of fixed length, some tens of nanoseconds, after a compare-and-swap that was lost.
 #[inline]
 pub(crate) fn pause() {
     // In a model every order is explored anyway.
-    #[cfg(not(latchless_loom))]
+    #[cfg(not(any(latchless_loom, latchless_shuttle)))]
     for _ in 0..8 {
         std::hint::spin_loop();
     }
 }
 
-#[cfg(not(latchless_loom))]
+#[cfg(not(any(latchless_loom, latchless_shuttle)))]
 pub(crate) use std::thread::{Thread, current as current_thread, park_timeout};
+
+#[cfg(latchless_shuttle)]
+pub(crate) use shuttle::thread::{Thread, current as current_thread, park_timeout};
 
 #[cfg(latchless_loom)]
 pub(crate) use loom::thread::{Thread, current as current_thread};
@@ -127,7 +133,7 @@ impl WakerCell {
 
 /// A small number that differs from thread to thread: the first thread that asks has 0. It picks the
 /// thread's home stripe and its cursor, so that threads meet as rarely as possible.
-#[cfg(not(latchless_loom))]
+#[cfg(not(any(latchless_loom, latchless_shuttle)))]
 #[inline]
 pub(crate) fn thread_index() -> usize {
     use std::cell::Cell;
@@ -145,6 +151,12 @@ pub(crate) fn thread_index() -> usize {
         }
         index.get()
     })
+}
+
+/// The same in each repetition of a schedule.
+#[cfg(latchless_shuttle)]
+pub(crate) fn thread_index() -> usize {
+    shuttle::current::me().into()
 }
 
 #[cfg(latchless_loom)]

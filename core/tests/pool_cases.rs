@@ -1,5 +1,5 @@
 //! The pool's behaviour, case by case, on one thread. The numbers are those of the behaviour's cases.
-#![cfg(not(latchless_loom))]
+#![cfg(not(any(latchless_loom, latchless_shuttle)))]
 
 use std::sync::Arc;
 

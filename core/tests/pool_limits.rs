@@ -1,5 +1,5 @@
 //! Quotas and reserves, on one thread and on several.
-#![cfg(not(latchless_loom))]
+#![cfg(not(any(latchless_loom, latchless_shuttle)))]
 
 use std::future::Future;
 use std::pin::pin;

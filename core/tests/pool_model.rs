@@ -1,6 +1,6 @@
 //! Random sequences of operations against a sequential model of the pool: conservation, round trips,
 //! isolation of agents, quotas and reserves, exact refusals. Case 13 of the behaviour.
-#![cfg(not(latchless_loom))]
+#![cfg(not(any(latchless_loom, latchless_shuttle)))]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;

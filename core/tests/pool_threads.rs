@@ -1,5 +1,5 @@
 //! The pool under many threads: cases 7, 11 and 12 of the behaviour, with counts and not with times.
-#![cfg(not(latchless_loom))]
+#![cfg(not(any(latchless_loom, latchless_shuttle)))]
 
 use std::collections::HashSet;
 use std::sync::Barrier;

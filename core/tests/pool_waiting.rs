@@ -1,5 +1,5 @@
 //! Waiting for blocks: order, deadlines, dropped and forgotten waiters, and what stays behind.
-#![cfg(not(latchless_loom))]
+#![cfg(not(any(latchless_loom, latchless_shuttle)))]
 
 use std::future::Future;
 use std::pin::Pin;

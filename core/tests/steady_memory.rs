@@ -1,6 +1,6 @@
 //! What the pool takes from the heap: nothing in the steady state, and at the beginning little for each
 //! block.
-#![cfg(not(latchless_loom))]
+#![cfg(not(any(latchless_loom, latchless_shuttle)))]
 
 use std::hint::black_box;
 use std::sync::Barrier;

@@ -28,6 +28,7 @@ Examples:
   LOOM_MAX_PREEMPTIONS=4 cargo xtask test --loom
   cargo xtask test --mutants         what the tests are worth; 8 minutes
   cargo xtask test --histories       what threads saw at full speed; 1 minute
+  cargo xtask test --shuttle         many threads under schedules drawn by chance; 3 minutes
 
 docs/proof.md tells what each of them proves.
 
@@ -52,6 +53,10 @@ pub(crate) struct TestArgs {
     /// Check what threads saw at full speed against a pool without threads
     #[arg(long, conflicts_with_all = ["only", "no_loom"])]
     histories: bool,
+
+    /// Run many threads under schedules that are drawn by chance
+    #[arg(long, conflicts_with_all = ["only", "no_loom"])]
+    shuttle: bool,
 
     /// Write the table of mutants into docs/proof.md instead of comparing it
     #[arg(long, requires = "mutants")]
@@ -85,6 +90,8 @@ enum Section {
     Mutants,
     /// What threads saw at full speed, against a pool without threads
     Histories,
+    /// Many threads under schedules that are drawn by chance
+    Shuttle,
 }
 
 /// Why the tests ended early.
@@ -165,6 +172,7 @@ impl TestArgs {
             (self.loom, Section::Loom),
             (self.mutants, Section::Mutants),
             (self.histories, Section::Histories),
+            (self.shuttle, Section::Shuttle),
         ];
         let alone: Vec<_> = flags
             .into_iter()
@@ -192,7 +200,7 @@ impl Section {
 
     /// Whether it runs only when it is asked for.
     fn is_deep(self) -> bool {
-        matches!(self, Self::Mutants | Self::Histories)
+        matches!(self, Self::Mutants | Self::Histories | Self::Shuttle)
     }
 
     fn compiles_llama(self) -> bool {
@@ -308,6 +316,7 @@ impl Setting {
             // Their commands depend on each other.
             Section::Mutants => Vec::new(),
             Section::Histories => vec![histories()],
+            Section::Shuttle => vec![shuttle()],
         }
     }
 
@@ -322,10 +331,22 @@ fn histories() -> Command {
     let mut command = run::cargo();
     command.args(["test", "--release", "-p", "latchless", "--test", "histories"]);
     command.args(["--", "--nocapture", "--test-threads", "1"]);
-    if std::env::var_os("LATCHLESS_WINDOWS").is_none() {
-        command.env("LATCHLESS_WINDOWS", "10000");
-    }
+    default_env(&mut command, "LATCHLESS_WINDOWS", "10000");
     command
+}
+
+fn shuttle() -> Command {
+    let mut command = variant::cargo("test", "shuttle", "--cfg latchless_shuttle");
+    command.args(["--release", "-p", "latchless", "--test", "shuttle", "--", "--nocapture"]);
+    default_env(&mut command, "LATCHLESS_SCHEDULES", "20000");
+    command
+}
+
+/// Sets a variable for a command, unless the user has.
+fn default_env(command: &mut Command, name: &str, value: &str) {
+    if std::env::var_os(name).is_none() {
+        command.env(name, value);
+    }
 }
 
 /// Makes sure that `cargo COMMAND` runs; a toolchain of rustup's minimal profile lacks some.
