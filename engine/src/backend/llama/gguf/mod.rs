@@ -118,8 +118,8 @@ impl Header {
             .map_err(|problem| LoadError::File { path: path.into(), problem })
     }
 
-    /// Reads a header from a file of `len` bytes.
-    fn read(file: impl BufRead, len: u64) -> Result<Self, GgufError> {
+    /// Reads a header from a file of `len` bytes. What is fuzzed.
+    pub(crate) fn read(file: impl BufRead, len: u64) -> Result<Self, GgufError> {
         let mut reader = Reader::new(file, len);
         check_magic(&mut reader)?;
         let version = reader.u32()?;
