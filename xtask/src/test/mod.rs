@@ -14,6 +14,7 @@ use clap::{Args, ValueEnum};
 use crate::run::{self, Failed};
 use crate::{model, prerequisites};
 
+mod deep;
 mod loom;
 mod mutants;
 mod variant;
@@ -29,6 +30,8 @@ Examples:
   cargo xtask test --mutants         what the tests are worth; 8 minutes
   cargo xtask test --histories       what threads saw at full speed; 1 minute
   cargo xtask test --shuttle         many threads under schedules drawn by chance; 3 minutes
+  cargo xtask test --sanitize        address, leak and thread sanitizer; 10 minutes
+  cargo xtask test --coverage        lines of the core that its tests run; 5 minutes
 
 docs/proof.md tells what each of them proves.
 
@@ -57,6 +60,14 @@ pub(crate) struct TestArgs {
     /// Run many threads under schedules that are drawn by chance
     #[arg(long, conflicts_with_all = ["only", "no_loom"])]
     shuttle: bool,
+
+    /// Run the core's tests and a short stress run under sanitizers
+    #[arg(long, conflicts_with_all = ["only", "no_loom"])]
+    sanitize: bool,
+
+    /// Count the lines of the core that its tests run
+    #[arg(long, conflicts_with_all = ["only", "no_loom"])]
+    coverage: bool,
 
     /// Write the table of mutants into docs/proof.md instead of comparing it
     #[arg(long, requires = "mutants")]
@@ -92,6 +103,10 @@ enum Section {
     Histories,
     /// Many threads under schedules that are drawn by chance
     Shuttle,
+    /// The core's tests and a short stress run under the address, leak and thread sanitizers
+    Sanitize,
+    /// Lines of the core that its tests run: 95 of 100 at least
+    Coverage,
 }
 
 /// Why the tests ended early.
@@ -173,6 +188,8 @@ impl TestArgs {
             (self.mutants, Section::Mutants),
             (self.histories, Section::Histories),
             (self.shuttle, Section::Shuttle),
+            (self.sanitize, Section::Sanitize),
+            (self.coverage, Section::Coverage),
         ];
         let alone: Vec<_> = flags
             .into_iter()
@@ -200,7 +217,10 @@ impl Section {
 
     /// Whether it runs only when it is asked for.
     fn is_deep(self) -> bool {
-        matches!(self, Self::Mutants | Self::Histories | Self::Shuttle)
+        matches!(
+            self,
+            Self::Mutants | Self::Histories | Self::Shuttle | Self::Sanitize | Self::Coverage
+        )
     }
 
     fn compiles_llama(self) -> bool {
@@ -315,37 +335,16 @@ impl Setting {
             Section::Loom => vec![loom::command()],
             // Their commands depend on each other.
             Section::Mutants => Vec::new(),
-            Section::Histories => vec![histories()],
-            Section::Shuttle => vec![shuttle()],
+            Section::Histories => vec![deep::histories()],
+            Section::Shuttle => vec![deep::shuttle()],
+            Section::Sanitize => deep::sanitize(),
+            Section::Coverage => deep::coverage(),
         }
     }
 
     fn repeat(&self, section: Section) -> String {
         let quick = if self.quick { " --quick" } else { "" };
         format!("cargo xtask test --only {section}{quick}")
-    }
-}
-
-/// Full speed means release, and one test at a time: the threads of one are all that run.
-fn histories() -> Command {
-    let mut command = run::cargo();
-    command.args(["test", "--release", "-p", "latchless", "--test", "histories"]);
-    command.args(["--", "--nocapture", "--test-threads", "1"]);
-    default_env(&mut command, "LATCHLESS_WINDOWS", "10000");
-    command
-}
-
-fn shuttle() -> Command {
-    let mut command = variant::cargo("test", "shuttle", "--cfg latchless_shuttle");
-    command.args(["--release", "-p", "latchless", "--test", "shuttle", "--", "--nocapture"]);
-    default_env(&mut command, "LATCHLESS_SCHEDULES", "20000");
-    command
-}
-
-/// Sets a variable for a command, unless the user has.
-fn default_env(command: &mut Command, name: &str, value: &str) {
-    if std::env::var_os(name).is_none() {
-        command.env(name, value);
     }
 }
 
