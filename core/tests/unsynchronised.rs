@@ -1,8 +1,8 @@
 //! Payloads in plain memory: only the pool and the inbox order who writes and reads them, so that
-//! ThreadSanitizer (`cargo xtask test --sanitize`) reports it where they do not. Without it, the tests see
+//! `ThreadSanitizer` (`cargo xtask test --sanitize`) reports it where they do not. Without it, the tests see
 //! payloads that are torn or not their writer's.
 //!
-//! Threads are spawned and joined, and share nothing else: ThreadSanitizer does not know the inside of
+//! Threads are spawned and joined, and share nothing else: `ThreadSanitizer` does not know the inside of
 //! std's mutexes and scopes, which is not instrumented.
 #![cfg(not(any(latchless_loom, latchless_shuttle)))]
 
