@@ -29,11 +29,11 @@
 pub mod backend;
 mod engine;
 
-pub use self::backend::{ChatMessage, Sampling, Token};
+pub use self::backend::{ChatMessage, Draw, Penalties, Sampling, Token};
 pub use self::engine::{
     AgentError, Answer, Blocking, Completion, DrainTimeout, Engine, EngineConfig, EngineError,
-    Event, FinishReason, Lane, Prompt, Request, RequestError, RunReport, StepReport, SubmitError,
-    Timings, TokenStream, TryRecvError, Usage,
+    Event, FinishReason, Lane, Priority, Prompt, Request, RequestError, RunReport, StepReport,
+    SubmitError, Timings, TokenStream, TryRecvError, Usage,
 };
 
 /// The README's examples are compiled, and those of them that need no model run.

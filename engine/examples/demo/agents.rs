@@ -36,7 +36,8 @@ pub(crate) struct Manner {
 impl Manner {
     /// How the agent at `index` draws: each with a seed of its own.
     pub(crate) fn sampling(&self, index: usize) -> Sampling {
-        self.seed.map_or(Sampling::Greedy, |seed| Sampling::seeded(seed.wrapping_add(index as u32)))
+        self.seed
+            .map_or_else(Sampling::greedy, |seed| Sampling::seeded(seed.wrapping_add(index as u32)))
     }
 
     fn request(&self, index: usize, agent: &Agent) -> Request {

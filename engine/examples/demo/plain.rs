@@ -165,7 +165,7 @@ impl Loop<'_> {
             position: 0,
             next: None,
             row: None,
-            sampler: sampler(manner.sampling(id)),
+            sampler: sampler(&manner.sampling(id)),
             text: Vec::new(),
             generated: 0,
             over: false,
@@ -221,18 +221,14 @@ impl Sequence {
 }
 
 /// The engine's sampler in llama.cpp's words.
-fn sampler(sampling: Sampling) -> LlamaSampler {
-    match sampling {
-        Sampling::Greedy => LlamaSampler::greedy(),
-        Sampling::Seeded { seed, temperature, top_k, top_p } => {
-            let chain = [
-                LlamaSampler::top_k(top_k as i32),
-                LlamaSampler::top_p(top_p, 1),
-                LlamaSampler::temp(temperature),
-                // `u32::MAX` would mean a random seed.
-                LlamaSampler::dist(seed.min(u32::MAX - 1)),
-            ];
-            LlamaSampler::chain(chain, true)
-        }
-    }
+fn sampler(sampling: &Sampling) -> LlamaSampler {
+    let Some(draw) = sampling.draw else { return LlamaSampler::greedy() };
+    let chain = [
+        LlamaSampler::top_k(draw.top_k as i32),
+        LlamaSampler::top_p(draw.top_p, 1),
+        LlamaSampler::temp(draw.temperature),
+        // `u32::MAX` would mean a random seed.
+        LlamaSampler::dist(draw.seed.min(u32::MAX - 1)),
+    ];
+    LlamaSampler::chain(chain, true)
 }

@@ -34,6 +34,12 @@ pub enum BackendError {
         /// What it may be.
         allowed: &'static str,
     },
+    /// A grammar that cannot be read.
+    #[error("the grammar is refused: {reason}; give it in GBNF with a rule `root`")]
+    Grammar {
+        /// What was wrong.
+        reason: String,
+    },
     /// The model keeps a state that cannot be taken back token by token (a recurrent layer, or a
     /// sliding window that has moved on).
     #[error(

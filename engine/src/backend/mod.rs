@@ -23,7 +23,7 @@ use latchless::ModelSpec;
 
 pub use self::batch::{Batch, BatchRow, RowOutOfBatch};
 pub use self::error::{BackendError, DecodeError};
-pub use self::sampling::Sampling;
+pub use self::sampling::{Draw, Penalties, Sampling};
 
 /// A token of a model's vocabulary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -5,6 +5,11 @@
 //! lane sleeps on although others rang. Here everybody who finds the lane asleep wakes it.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a sleep with an end lasts before it looks for rings.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// Rung by any thread, answered by the one that drives the lane.
 #[derive(Debug, Default)]
@@ -46,6 +51,19 @@ impl Bell {
         }
         self.asleep.store(false, Ordering::Relaxed);
     }
+
+    /// Sleeps until there was a ring after `heard`, or until `end`, and hears a ring a millisecond late at
+    /// worst. It is for a lane whose requests all wait for their readers while one has a deadline; a
+    /// futex with a time would do better, and the portable one has none.
+    pub(crate) fn sleep_until(&self, heard: Heard, end: Instant) {
+        while self.heard().0 == heard.0 {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            thread::sleep(left.min(LOOK_AGAIN));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -61,6 +79,15 @@ mod tests {
         let heard = bell.heard();
         bell.ring();
         bell.sleep(heard);
+    }
+
+    #[test]
+    fn a_sleep_with_an_end_ends_by_a_ring_or_by_itself() {
+        let bell = Bell::default();
+        let heard = bell.heard();
+        bell.sleep_until(heard, Instant::now());
+        bell.ring();
+        bell.sleep_until(heard, Instant::now() + Duration::from_hours(24));
     }
 
     #[test]

@@ -40,6 +40,8 @@ pub enum FinishReason {
     },
     /// It was cancelled, or its stream was dropped.
     Cancelled,
+    /// Its deadline passed.
+    Deadline,
     /// The engine was shut down.
     Shutdown,
     /// Something failed.
@@ -60,6 +62,7 @@ impl fmt::Display for FinishReason {
             Self::Length => f.write_str("length"),
             Self::Stop { index } => write!(f, "stop string {index}"),
             Self::Cancelled => f.write_str("cancelled"),
+            Self::Deadline => f.write_str("deadline"),
             Self::Shutdown => f.write_str("shutdown"),
             Self::Failed(error) => write!(f, "failed: {error}"),
         }

@@ -190,8 +190,13 @@ impl<B: Backend> Lane<B> {
                 if report.closed {
                     break;
                 }
-                if !report.progressed() {
-                    self.shared.control.bell.sleep(heard);
+                if report.progressed() {
+                    continue;
+                }
+                let bell = &self.shared.control.bell;
+                match self.next_deadline() {
+                    None => bell.sleep(heard),
+                    Some(deadline) => bell.sleep_until(heard, deadline),
                 }
             }
         });

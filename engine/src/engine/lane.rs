@@ -4,7 +4,6 @@
 //! token from every row that asked for one, and takes out what is over. Nothing in it waits for another
 //! thread.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -12,7 +11,8 @@ use std::time::Instant;
 use super::assemble::{Assembler, Demand, Share};
 use super::completion::FinishReason;
 use super::error::RequestError;
-use super::running::{Arrival, Running};
+use super::queue::Queue;
+use super::running::Running;
 use super::shared::Shared;
 use crate::backend::{Backend, BackendError, Batch, Model, SequenceId};
 
@@ -28,7 +28,7 @@ pub struct Lane<B: Backend> {
     pub(super) model: Arc<dyn Model>,
     pub(super) running: Vec<Running<B::Sampler>>,
     pub(super) batch: Batch,
-    queue: VecDeque<Arrival>,
+    queue: Queue,
     free: Vec<SequenceId>,
     /// Sequences that the backend refused to clear, tried again before each admission.
     dirty: Vec<SequenceId>,
@@ -86,7 +86,7 @@ impl<B: Backend> Lane<B> {
             model: Arc::clone(&shared.model),
             running: Vec::with_capacity(limits.sequences as usize),
             batch: Batch::with_capacity(limits.batch_rows as usize),
-            queue: VecDeque::new(),
+            queue: Queue::default(),
             // The lowest is used first.
             free: (0..limits.sequences).rev().map(SequenceId).collect(),
             dirty: Vec::new(),
@@ -109,6 +109,7 @@ impl<B: Backend> Lane<B> {
         }
         self.take_arrivals(&mut report);
         self.take_cancels(&mut report);
+        self.take_deadlines(&mut report);
         self.admit(&mut report);
         self.compute(&mut report);
         self.take_out_ended(&mut report);
@@ -141,10 +142,10 @@ impl<B: Backend> Lane<B> {
         for arrival in self.shared.inbox.take_all() {
             // Cancelled before it was in the inbox: that news may have been taken already.
             if arrival.ticket.is_cancelled() {
-                arrival.ticket.finish(String::new(), FinishReason::Cancelled);
+                arrival.end(FinishReason::Cancelled);
                 report.ended += 1;
             } else {
-                self.queue.push_back(arrival);
+                self.queue.push(arrival);
             }
         }
     }
@@ -153,15 +154,14 @@ impl<B: Backend> Lane<B> {
         if !self.shared.control.roster.take_news() {
             return;
         }
-        for _ in 0..self.queue.len() {
-            let Some(arrival) = self.queue.pop_front() else { break };
-            if arrival.ticket.is_cancelled() {
-                arrival.ticket.finish(String::new(), FinishReason::Cancelled);
-                report.ended += 1;
-            } else {
-                self.queue.push_back(arrival);
-            }
-        }
+        let ended = &mut report.ended;
+        self.queue.take_out(
+            |arrival| arrival.ticket.is_cancelled(),
+            |arrival| {
+                arrival.end(FinishReason::Cancelled);
+                *ended += 1;
+            },
+        );
         for running in &mut self.running {
             if running.ticket().is_cancelled() {
                 running.end(FinishReason::Cancelled);
@@ -169,6 +169,34 @@ impl<B: Backend> Lane<B> {
         }
         // Their sequences may be what the first in the queue waits for.
         self.take_out_ended(report);
+    }
+
+    /// Ends what is too late.
+    fn take_deadlines(&mut self, report: &mut StepReport) {
+        let Some(next) = self.next_deadline() else { return };
+        let now = Instant::now();
+        if now < next {
+            return;
+        }
+        let late = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
+        let ended = &mut report.ended;
+        self.queue.take_out(
+            |arrival| late(arrival.deadline),
+            |arrival| {
+                arrival.end(FinishReason::Deadline);
+                *ended += 1;
+            },
+        );
+        for running in self.running.iter_mut().filter(|running| late(running.deadline)) {
+            running.end(FinishReason::Deadline);
+        }
+        self.take_out_ended(report);
+    }
+
+    /// The first deadline of any request.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        let running = self.running.iter().filter_map(|running| running.deadline).min();
+        running.into_iter().chain(self.queue.next_deadline()).min()
     }
 
     /// Gives free sequences to the first in the queue.
@@ -185,7 +213,7 @@ impl<B: Backend> Lane<B> {
                 refused = Some(error);
                 continue;
             }
-            let Some(arrival) = self.queue.pop_front() else { break };
+            let Some(arrival) = self.queue.take() else { break };
             match self.backend.sampler(&arrival.sampling) {
                 Ok(sampler) => {
                     tracing::debug!(request = %arrival.ticket.id(), sequence = sequence.0, "admitted");
@@ -195,17 +223,17 @@ impl<B: Backend> Lane<B> {
                 Err(error) => {
                     self.free.push(sequence);
                     let reason = FinishReason::Failed(RequestError::Sampler(error));
-                    arrival.ticket.finish(String::new(), reason);
+                    arrival.end(reason);
                     report.ended += 1;
                 }
             }
         }
         // Nobody runs who could free a sequence, and none can be cleared: waiting would be for ever.
         if let (true, Some(error)) = (self.running.is_empty(), refused)
-            && let Some(arrival) = self.queue.pop_front()
+            && let Some(arrival) = self.queue.take()
         {
             let reason = FinishReason::Failed(RequestError::NoSequence(error));
-            arrival.ticket.finish(String::new(), reason);
+            arrival.end(reason);
             report.ended += 1;
         }
     }
@@ -280,10 +308,10 @@ impl<B: Backend> Lane<B> {
     /// Ends everything as [`FinishReason::Shutdown`]. The gate is closed.
     fn close(&mut self) -> u32 {
         let mut report = StepReport { ended: self.shared.end_arrivals(), ..StepReport::default() };
-        for arrival in self.queue.drain(..) {
-            arrival.ticket.finish(String::new(), FinishReason::Shutdown);
+        self.queue.take_out_all(|arrival| {
+            arrival.end(FinishReason::Shutdown);
             report.ended += 1;
-        }
+        });
         for running in &mut self.running {
             running.end(FinishReason::Shutdown);
         }

@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::assemble::Demand;
 use super::completion::FinishReason;
 use super::error::RequestError;
+use super::queue::Priority;
 use super::text::TextFilter;
 use super::ticket::Ticket;
 use crate::backend::{Batch, BatchRow, Model, RowOutOfBatch, Sampling, SequenceId, Token};
@@ -18,6 +19,15 @@ pub(crate) struct Arrival {
     pub(crate) max_tokens: u32,
     pub(crate) sampling: Sampling,
     pub(crate) stops: Vec<String>,
+    pub(crate) priority: Priority,
+    pub(crate) deadline: Option<Instant>,
+}
+
+impl Arrival {
+    /// Ends it without a sequence.
+    pub(crate) fn end(self, reason: FinishReason) {
+        self.ticket.finish(String::new(), reason);
+    }
 }
 
 #[derive(Debug)]
@@ -31,6 +41,7 @@ pub(crate) struct Running<S> {
     /// The token that was drawn last and is not decoded yet.
     next: Option<Token>,
     max_tokens: u32,
+    pub(crate) deadline: Option<Instant>,
     text: TextFilter,
     /// Why it is over; it is taken out at the end of the step.
     ended: Option<FinishReason>,
@@ -38,7 +49,7 @@ pub(crate) struct Running<S> {
 
 impl<S> Running<S> {
     pub(crate) fn new(arrival: Arrival, sequence: SequenceId, sampler: S, now: Instant) -> Self {
-        let Arrival { mut ticket, prompt, max_tokens, stops, .. } = arrival;
+        let Arrival { mut ticket, prompt, max_tokens, stops, deadline, .. } = arrival;
         ticket.admitted(now);
         Self {
             ticket,
@@ -48,6 +59,7 @@ impl<S> Running<S> {
             kept: 0,
             next: None,
             max_tokens,
+            deadline,
             text: TextFilter::new(stops),
             ended: None,
         }

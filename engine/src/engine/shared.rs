@@ -46,7 +46,7 @@ impl Shared {
         };
         let mut ended = 0;
         for arrival in self.inbox.take_all() {
-            arrival.ticket.finish(String::new(), reason.clone());
+            arrival.end(reason.clone());
             ended += 1;
         }
         ended
@@ -72,6 +72,7 @@ impl Shared {
 mod tests {
     use std::time::Instant;
 
+    use super::super::queue::Priority;
     use super::super::stream::stream;
     use super::super::ticket::Ticket;
     use super::super::{Engine, EngineConfig, Event};
@@ -97,8 +98,10 @@ mod tests {
             ticket,
             prompt: vec![Token(65)],
             max_tokens: 1,
-            sampling: Sampling::Greedy,
+            sampling: Sampling::greedy(),
             stops: Vec::new(),
+            priority: Priority::Normal,
+            deadline: None,
         }));
         let Ok(Event::Finished(completion)) = reader.try_recv() else { panic!("not ended") };
         assert_eq!(completion.reason, FinishReason::Shutdown);

@@ -26,7 +26,7 @@ impl Engine {
         let submitted = Instant::now();
         let shared = self.shared();
         request.validate()?;
-        let Request { prompt, max_tokens, sampling, stops } = request;
+        let Request { prompt, max_tokens, sampling, stops, priority, deadline } = request;
         let prompt = shared.tokens_of(prompt)?;
         let sequence_tokens = shared.limits.tokens_per_sequence;
         let too_long =
@@ -50,7 +50,7 @@ impl Engine {
         let events = shared.stream_events.min(max_tokens);
         let (outlet, stream) = stream::stream(request, agent, &shared.control, submitted, events);
         let ticket = Ticket::new(seat, lease, outlet, agent, submitted, prompt_tokens);
-        let arrival = Arrival { ticket, prompt, max_tokens, sampling, stops };
+        let arrival = Arrival { ticket, prompt, max_tokens, sampling, stops, priority, deadline };
         tracing::debug!(%request, prompt_tokens, max_tokens, blocks, "submitted");
         if !shared.deliver(arrival) {
             return Err(SubmitError::TooManyRequests { limit: shared.max_requests });

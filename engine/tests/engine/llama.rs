@@ -12,7 +12,8 @@ use latchless_engine::backend::llama::{
     ContextOptions, LlamaContext, LlamaModel, ModelOptions, runtime,
 };
 use latchless_engine::{
-    Answer, ChatMessage, Engine, EngineConfig, FinishReason, Request, Sampling, SubmitError,
+    Answer, ChatMessage, Draw, Engine, EngineConfig, FinishReason, Penalties, Request, Sampling,
+    SubmitError,
 };
 use llama_cpp_2::context::params::LlamaContextParams;
 use llama_cpp_2::llama_batch::LlamaBatch;
@@ -164,7 +165,8 @@ fn a_stop_string_ends_a_real_answer() {
 fn a_seed_repeats_a_real_draw() {
     let (engine, agent) = started(context(1));
     let draw = |seed| {
-        let hot = Sampling::Seeded { seed, temperature: 1.5, top_k: 0, top_p: 1.0 };
+        let hot =
+            Sampling::drawn(Draw { temperature: 1.5, top_k: 0, top_p: 1.0, ..Draw::seeded(seed) });
         let asked = question("Tell me a story.").sampling(hot);
         engine.submit(agent, asked).unwrap().wait().tokens
     };
@@ -195,4 +197,50 @@ fn a_prompt_longer_than_the_context_names_both_lengths() {
     let refused = refused.to_string();
     assert!(refused.contains("1024") && refused.contains("200"), "{refused}");
     assert_nothing_held(&engine);
+}
+
+/// A grammar holds whatever the model would rather say, and the answer ends where the grammar does.
+#[test]
+fn a_grammar_is_followed() {
+    let (engine, agent) = started(context(2));
+    let choice = Sampling::greedy().grammar(r#"root ::= "No" | "Perhaps not""#);
+    let asked = question("Is Paris the capital of France?").sampling(choice);
+    let answer = engine.submit(agent, asked).unwrap().wait();
+    assert!(matches!(answer.text.as_str(), "No" | "Perhaps not"), "{:?}", answer.text);
+    assert_eq!(answer.completion.reason, FinishReason::EndOfGeneration);
+    let digits = Sampling::seeded(3).grammar("root ::= [0-9] [0-9] [0-9]");
+    let asked = question("Tell me a story.").sampling(digits);
+    let answer = engine.submit(agent, asked).unwrap().wait();
+    assert!(answer.text.len() == 3 && answer.text.bytes().all(|b| b.is_ascii_digit()));
+    for bad in ["root ::= (", "root ::= other", "start ::= \"a\"", "root ::= root \"a\"", ""] {
+        let asked = question("Hi").sampling(Sampling::greedy().grammar(bad));
+        let refused = engine.submit(agent, asked).unwrap().wait().completion.reason.to_string();
+        assert!(refused.contains("the grammar is refused"), "{bad:?}: {refused}");
+    }
+    assert_nothing_held(&engine);
+}
+
+/// Penalties and the limits of a draw reach llama.cpp.
+#[test]
+fn penalties_and_limits_change_what_is_drawn() {
+    let (engine, agent) = started(context(1));
+    let draw = |sampling| {
+        let asked = Request::text("one two one two one two one two").max_tokens(24);
+        engine.submit(agent, asked.sampling(sampling)).unwrap().wait().tokens
+    };
+    let greedy = draw(Sampling::greedy());
+    let repeated = |tokens: &[Token]| tokens.len() - tokens.iter().collect::<HashSet<_>>().len();
+    let varied = draw(Sampling::greedy().penalties(Penalties {
+        repeat: 1.5,
+        frequency: 1.0,
+        presence: 1.0,
+        ..Penalties::NONE
+    }));
+    assert!(repeated(&varied) < repeated(&greedy), "{greedy:?} {varied:?}");
+    // A draw that keeps only the likeliest token is the greedy one, by each of its limits.
+    let hot = Draw { temperature: 2.0, top_k: 0, top_p: 1.0, ..Draw::seeded(5) };
+    assert_ne!(draw(Sampling::drawn(hot)), greedy);
+    assert_eq!(draw(Sampling::drawn(Draw { top_k: 1, ..hot })), greedy);
+    assert_eq!(draw(Sampling::drawn(Draw { top_p: 1e-6, ..hot })), greedy);
+    assert_eq!(draw(Sampling::drawn(Draw { min_p: 1.0, ..hot })), greedy);
 }

@@ -5,6 +5,7 @@ mod drains;
 mod failures;
 #[cfg(feature = "llama")]
 mod llama;
+mod order;
 mod requests;
 mod support;
 mod threads;

@@ -4,7 +4,7 @@ use latchless::{AllocateError, RequestId};
 use latchless_engine::backend::Token;
 use latchless_engine::backend::scripted::{Script, ScriptedBackend, ScriptedModel};
 use latchless_engine::{
-    AgentError, ChatMessage, Engine, EngineConfig, Event, FinishReason, Request, Sampling,
+    AgentError, ChatMessage, Draw, Engine, EngineConfig, Event, FinishReason, Request, Sampling,
     StepReport, SubmitError, TokenStream,
 };
 
@@ -23,7 +23,7 @@ fn an_empty_request_takes_nothing() {
     assert!(matches!(submit(Request::tokens([])), SubmitError::EmptyPrompt));
     assert!(matches!(submit(Request::text("a").max_tokens(0)), SubmitError::ZeroMaxTokens));
     assert!(matches!(submit(Request::text("a").stop("")), SubmitError::EmptyStop { index: 0 }));
-    let cold = Sampling::Seeded { seed: 0, temperature: 0.0, top_k: 0, top_p: 1.0 };
+    let cold = Sampling::drawn(Draw { temperature: 0.0, top_k: 0, top_p: 1.0, ..Draw::seeded(0) });
     assert!(matches!(submit(Request::text("a").sampling(cold)), SubmitError::Sampling(_)));
     for token in [Token(-1), Token(1_000_000)] {
         let refused = submit(Request::tokens([Token(65), token]));

@@ -172,7 +172,7 @@ impl Backend for LlamaContext {
     }
 
     fn sampler(&self, sampling: &Sampling) -> Result<LlamaSampler, BackendError> {
-        LlamaSampler::new(sampling)
+        LlamaSampler::new(self.bound.borrow_owner(), sampling)
     }
 
     fn decode(&mut self, batch: &Batch) -> Result<(), DecodeError> {

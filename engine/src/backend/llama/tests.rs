@@ -9,13 +9,13 @@ use std::thread;
 use llama_cpp_2::sampling::LlamaSampler as RawSampler;
 
 use super::super::{
-    Backend, BackendError, Batch, BatchRow, ChatMessage, DecodeError, Model, Sampling, SequenceId,
-    Token,
+    Backend, BackendError, Batch, BatchRow, ChatMessage, DecodeError, Draw, Model, Sampling,
+    SequenceId, Token,
 };
 use super::*;
 
 const FILE: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
-const GREEDY: Sampling = Sampling::Greedy;
+const GREEDY: Sampling = Sampling::greedy();
 
 fn model_path() -> PathBuf {
     let cache = || {
@@ -188,7 +188,8 @@ fn a_seed_repeats_its_draw_and_another_does_not() {
     let prompt = [question("Tell me a story about a dragon.")];
     let mut draw = |seed| {
         context.truncate(SequenceId(0), 0).unwrap();
-        let sampling = Sampling::Seeded { seed, temperature: 1.5, top_k: 0, top_p: 1.0 };
+        let sampling =
+            Sampling::drawn(Draw { temperature: 1.5, top_k: 0, top_p: 1.0, ..Draw::seeded(seed) });
         answer(&mut context, &prompt, &sampling, 12)
     };
     let (first, again, other) = (draw(1), draw(1), draw(2));
@@ -196,7 +197,7 @@ fn a_seed_repeats_its_draw_and_another_does_not() {
     assert_ne!(first, other);
     // To llama.cpp itself this seed means "any".
     assert_eq!(draw(u32::MAX), draw(u32::MAX));
-    let cold = Sampling::Seeded { seed: 1, temperature: 0.0, top_k: 40, top_p: 0.9 };
+    let cold = Sampling::drawn(Draw { temperature: 0.0, ..Draw::seeded(1) });
     assert!(matches!(context.sampler(&cold), Err(BackendError::Sampling { .. })));
 }
 

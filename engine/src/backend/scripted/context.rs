@@ -166,10 +166,10 @@ impl Backend for ScriptedBackend {
             let reason = "a fault was injected".into();
             return Err(BackendError::Failed { doing: "making a sampler", reason });
         }
-        let seed = match *sampling {
-            Sampling::Greedy => 0,
-            Sampling::Seeded { seed, .. } => seed,
-        };
+        if sampling.grammar.is_some() {
+            return Err(BackendError::Grammar { reason: "a script follows none".into() });
+        }
+        let seed = sampling.draw.map_or(0, |draw| draw.seed);
         Ok(ScriptedSampler { seed, ..ScriptedSampler::default() })
     }
 

@@ -15,7 +15,7 @@
 //! use latchless_engine::backend::{Backend, Batch, BatchRow, Sampling, SequenceId, Token};
 //!
 //! let mut backend = ScriptedBackend::builder(Script::Text("hi".into())).build();
-//! let mut sampler = backend.sampler(&Sampling::Greedy)?;
+//! let mut sampler = backend.sampler(&Sampling::greedy())?;
 //! let mut batch = Batch::with_capacity(1);
 //! let (token, sequence) = (Token(i32::from(b'?')), SequenceId(0));
 //! batch.push(BatchRow { token, sequence, position: 0, logits: true })?;

@@ -2,10 +2,11 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use super::super::super::Draw;
 use super::super::*;
 use super::*;
 
-const GREEDY: Sampling = Sampling::Greedy;
+const GREEDY: Sampling = Sampling::greedy();
 
 fn text(answer: &str) -> ScriptedBuilder {
     ScriptedBackend::builder(Script::Text(answer.into()))
@@ -112,7 +113,12 @@ fn it_is_as_strict_as_a_context() {
     ));
     assert!(
         backend
-            .sampler(&Sampling::Seeded { seed: 1, temperature: 0.0, top_k: 0, top_p: 1.0 })
+            .sampler(&Sampling::drawn(Draw {
+                temperature: 0.0,
+                top_k: 0,
+                top_p: 1.0,
+                ..Draw::seeded(1)
+            }))
             .is_err()
     );
     assert_eq!((backend.probe().decodes(), backend.probe().failed_decodes()), (6, 5));
