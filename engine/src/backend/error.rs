@@ -40,6 +40,27 @@ pub enum BackendError {
         /// What was wrong.
         reason: String,
     },
+    /// A sequence cannot begin with another one's tokens.
+    #[error(
+        "sequence {} cannot share {tokens} tokens with sequence {}: {reason}; decode them again",
+        .from.0, .to.0
+    )]
+    NotShared {
+        /// The sequence that keeps the tokens.
+        from: SequenceId,
+        /// The sequence that was to begin with them.
+        to: SequenceId,
+        /// Tokens that were to be shared.
+        tokens: u32,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// Too few cells are free to bring a sequence back.
+    #[error("no room in the context for {tokens} tokens; clear a sequence and try again")]
+    NoRoom {
+        /// Tokens that were parked.
+        tokens: u32,
+    },
     /// The model keeps a state that cannot be taken back token by token (a recurrent layer, or a
     /// sliding window that has moved on).
     #[error(

@@ -39,11 +39,6 @@ impl Ledger {
         self.lengths.get(sequence.0 as usize).copied().unwrap_or(0)
     }
 
-    /// Tokens that all sequences keep together.
-    pub(crate) fn used(&self) -> u64 {
-        self.lengths.iter().map(|len| u64::from(*len)).sum()
-    }
-
     /// Whether `batch` makes sense now. From here on no row has logits, until [`Self::commit`].
     pub(crate) fn admit(&mut self, batch: &Batch) -> Result<(), DecodeError> {
         self.logits.clear();
@@ -109,6 +104,34 @@ impl Ledger {
         }
     }
 
+    /// Refuses to let `to` begin with what `from` does not keep, or where something is already.
+    pub(crate) fn shareable(
+        &self,
+        from: SequenceId,
+        to: SequenceId,
+        tokens: u32,
+    ) -> Result<(), BackendError> {
+        self.known(from)?;
+        self.vacant(to)?;
+        if tokens == 0 || tokens > self.len(from) {
+            let reason = "it does not keep so many";
+            return Err(BackendError::NotShared { from, to, tokens, reason });
+        }
+        Ok(())
+    }
+
+    /// Refuses a sequence that is not there or not empty.
+    pub(crate) fn vacant(&self, sequence: SequenceId) -> Result<(), BackendError> {
+        self.known(sequence)?;
+        match self.len(sequence) {
+            0 => Ok(()),
+            len => Err(BackendError::Failed {
+                doing: "filling a sequence",
+                reason: format!("sequence {} keeps {len} tokens; clear it first", sequence.0),
+            }),
+        }
+    }
+
     /// Refuses a row of the last batch that has no logits.
     pub(crate) fn has_logits(&self, row: usize) -> Result<(), BackendError> {
         if self.logits.get(row) == Some(&true) {
@@ -144,7 +167,6 @@ mod tests {
         assert_eq!(ledger.len(SequenceId(0)), 0, "nothing counts before it is computed");
         ledger.commit(&mixed);
         assert_eq!((ledger.len(SequenceId(0)), ledger.len(SequenceId(1))), (2, 2));
-        assert_eq!(ledger.used(), 4);
         assert_eq!(ledger.has_logits(2), Ok(()));
         assert_eq!(ledger.has_logits(3), Err(BackendError::NoLogits { row: 3, rows: 4 }));
         assert_eq!(ledger.has_logits(4), Err(BackendError::NoLogits { row: 4, rows: 4 }));
@@ -200,5 +222,27 @@ mod tests {
             Err(BackendError::UnknownSequence { sequence, sequences: 2 })
         );
         assert_eq!(ledger.len(sequence), 0);
+    }
+
+    /// llama.cpp marks cells that are not there, or mixes two sequences in one.
+    #[test]
+    fn only_what_is_kept_is_shared_and_only_into_nothing() {
+        let mut ledger = Ledger::new(LIMITS, 10);
+        ledger.set_len(SequenceId(0), 2);
+        let share = |from, to, tokens| {
+            let refused = ledger.shareable(SequenceId(from), SequenceId(to), tokens);
+            refused.map_err(|error| error.to_string())
+        };
+        assert_eq!(share(0, 1, 2), Ok(()));
+        for (from, to, tokens, expected) in [
+            (0, 1, 3, "does not keep so many"),
+            (0, 1, 0, "does not keep so many"),
+            (2, 1, 1, "sequence 2 does not exist"),
+            (0, 2, 1, "sequence 2 does not exist"),
+            (0, 0, 1, "keeps 2 tokens; clear it first"),
+        ] {
+            let error = share(from, to, tokens).unwrap_err();
+            assert!(error.contains(expected), "{error:?} does not say {expected:?}");
+        }
     }
 }

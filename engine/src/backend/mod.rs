@@ -118,6 +118,9 @@ pub trait Backend: Send + 'static {
     /// The state of one request's sampling: seed, penalties and so on.
     type Sampler: Send;
 
+    /// The state of one sequence in host memory.
+    type Parked: Send;
+
     /// The model behind this context.
     fn model(&self) -> Arc<dyn Model>;
 
@@ -154,4 +157,28 @@ pub trait Backend: Send + 'static {
     /// [`BackendError`] when the sequence is unknown, or the model can only forget a sequence whole
     /// (clearing never fails for that).
     fn truncate(&mut self, sequence: SequenceId, from: u32) -> Result<(), BackendError>;
+
+    /// Whether [`share`](Self::share) works at all: sequences of this context can have cells in common.
+    fn shares_cells(&self) -> bool;
+
+    /// Makes `to`, which is empty, begin with the first `tokens` tokens of `from`: the cells of a common
+    /// prefix are marked as both sequences', not copied, and stay as long as one of them keeps them.
+    ///
+    /// # Errors
+    /// [`BackendError`] when a sequence is unknown, `to` is not empty, `from` keeps fewer tokens, or the
+    /// context cannot share cells; nothing is changed then.
+    fn share(&mut self, from: SequenceId, to: SequenceId, tokens: u32) -> Result<(), BackendError>;
+
+    /// Copies what `sequence` keeps to host memory; the sequence is as before.
+    ///
+    /// # Errors
+    /// [`BackendError`] when the sequence is unknown or its state cannot be read.
+    fn park(&mut self, sequence: SequenceId) -> Result<Self::Parked, BackendError>;
+
+    /// Makes `sequence`, which is empty, keep what was parked, in cells of its own.
+    ///
+    /// # Errors
+    /// [`BackendError::NoRoom`] when too few cells are free, another one when the sequence is unknown or
+    /// not empty; the sequence is empty, and what was parked is as before.
+    fn unpark(&mut self, sequence: SequenceId, parked: &Self::Parked) -> Result<(), BackendError>;
 }

@@ -7,8 +7,8 @@ use latchless::{AgentHandle, RequestId};
 
 use super::error::RequestError;
 
-/// The last thing that a request's stream gives. When it is there, the request's blocks are free and its
-/// sequence is cleared.
+/// The last thing that a request's stream gives. When it is there, the request's blocks are free, and its
+/// sequence is cleared, or idle: what it keeps goes when somebody needs the room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Completion {
     /// The request.
@@ -21,7 +21,7 @@ pub struct Completion {
     pub usage: Usage,
     /// Where the time went.
     pub timings: Timings,
-    /// Blocks that went back to the pool.
+    /// Blocks that it gave back. One that was shared is free when its last holder gives it back.
     pub blocks_freed: u32,
 }
 
@@ -74,6 +74,8 @@ impl fmt::Display for FinishReason {
 pub struct Usage {
     /// Tokens of the prompt.
     pub prompt_tokens: u32,
+    /// Of these, tokens that a sequence kept already, so that they were not computed.
+    pub cached_tokens: u32,
     /// Tokens that were generated; the one that ends a generation is not counted.
     pub generated_tokens: u32,
 }

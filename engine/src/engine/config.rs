@@ -19,6 +19,7 @@ pub struct EngineConfig {
     pub(crate) max_requests: u32,
     pub(crate) stream_events: u32,
     pub(crate) prefill_rows: Option<u32>,
+    pub(crate) idle_tokens: u32,
 }
 
 impl Default for EngineConfig {
@@ -29,6 +30,7 @@ impl Default for EngineConfig {
             max_requests: 1024,
             stream_events: 256,
             prefill_rows: None,
+            idle_tokens: u32::MAX,
         }
     }
 }
@@ -71,6 +73,15 @@ impl EngineConfig {
     #[must_use]
     pub fn prefill_rows(mut self, rows: u32) -> Self {
         self.prefill_rows = Some(rows);
+        self
+    }
+
+    /// Tokens that sequences without a request keep together, for the next turn of their agents and for
+    /// prompts that begin alike; as many as there are cells by default. They go when the room is needed.
+    /// With 0 a sequence is cleared when its request ends.
+    #[must_use]
+    pub fn idle_tokens(mut self, tokens: u32) -> Self {
+        self.idle_tokens = tokens;
         self
     }
 

@@ -1,7 +1,8 @@
 //! Computing a batch so that nobody fails for another's sake.
 //!
-//! No room: the batch is halved until its parts fit; what does not fit alone waits for the others to
-//! free cells. Any other failure: every sequence of the batch is brought back to where it was, and each
+//! No room: idle sequences are cleared, then requests are parked one by one (see `pressure`); when none is
+//! left that could give way, the batch is halved until its parts fit, and what does not fit alone waits
+//! for the others to free cells. Any other failure: every sequence of the batch is brought back to where it was, and each
 //! is tried alone, once; who fails again has failed. So one bad request costs the batch one extra decode
 //! per sequence, and a failure that passes costs nobody anything.
 
@@ -53,7 +54,7 @@ impl<B: Backend> Lane<B> {
         report: &mut StepReport,
     ) {
         self.batch.clear();
-        for share in shares.iter().filter(|share| !self.running[share.request].is_over()) {
+        for share in shares.iter().filter(|share| self.running[share.request].is_active()) {
             if self.running[share.request].push_rows(share.rows, &mut self.batch).is_err() {
                 debug_assert!(false, "the assembler planned more rows than a batch has");
                 break;
@@ -72,6 +73,9 @@ impl<B: Backend> Lane<B> {
                 tracing::debug!(rows = self.batch.rows().len(), %error, "a decode failed");
                 self.restore(shares);
                 match error {
+                    DecodeError::NoRoom if self.make_room(report) => {
+                        self.decode_part(shares, attempt, outcome, report);
+                    }
                     DecodeError::NoRoom => self.halve(shares, attempt, outcome, report),
                     error => self.isolate(shares, attempt, error, outcome, report),
                 }
@@ -128,7 +132,7 @@ impl<B: Backend> Lane<B> {
         let mut row = 0;
         for share in shares {
             let running = &mut self.running[share.request];
-            if running.is_over() {
+            if !running.is_active() {
                 continue;
             }
             row += share.rows as usize;
@@ -151,6 +155,9 @@ impl<B: Backend> Lane<B> {
     fn restore(&mut self, shares: &[Share]) {
         for share in shares {
             let running = &mut self.running[share.request];
+            if running.parked {
+                continue;
+            }
             let expected = running.kept;
             if self.backend.sequence_len(running.sequence) > expected
                 && let Err(error) = self.backend.truncate(running.sequence, expected)

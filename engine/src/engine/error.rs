@@ -130,6 +130,9 @@ pub enum RequestError {
         /// Tokens that the backend says it keeps.
         found: u32,
     },
+    /// The request gave way to others, and does not fit any more, not even alone.
+    #[error("the request was parked and cannot be brought back: {0}; submit it again")]
+    Unpark(#[source] BackendError),
     /// No sequence of the context can be used, because the backend refuses to clear them.
     #[error("no usable sequence: {0}; make the context anew")]
     NoSequence(#[source] BackendError),

@@ -74,8 +74,7 @@ impl Engine {
             thread_id: OnceLock::new(),
             thread: Mutex::new(None),
         });
-        let prefill_rows = config.prefill_rows.unwrap_or(limits.batch_rows);
-        let lane = Lane::new(backend, Arc::clone(&shared), prefill_rows);
+        let lane = Lane::new(backend, Arc::clone(&shared), config);
         Ok((Self(Arc::new(Handle(shared))), lane))
     }
 

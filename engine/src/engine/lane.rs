@@ -1,16 +1,19 @@
 //! The lane: one context, stepped by one thread.
 //!
-//! A step looks at control first (cancels, shutdown), admits, assembles one batch, computes it, draws a
-//! token from every row that asked for one, and takes out what is over. Nothing in it waits for another
-//! thread.
+//! A step looks at control first (cancels, deadlines, shutdown), brings back who gave way, admits, assembles
+//! one batch, computes it, draws a token from every row that asked for one, and takes out what is over.
+//! Nothing in it waits for another thread.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+
+use latchless::RequestId;
 
 use super::assemble::{Assembler, Demand, Share};
 use super::completion::FinishReason;
-use super::error::RequestError;
+use super::config::EngineConfig;
+use super::idle::{Idle, IdleSequences};
+use super::pressure::Parked;
 use super::queue::Queue;
 use super::running::Running;
 use super::shared::Shared;
@@ -28,10 +31,19 @@ pub struct Lane<B: Backend> {
     pub(super) model: Arc<dyn Model>,
     pub(super) running: Vec<Running<B::Sampler>>,
     pub(super) batch: Batch,
-    queue: Queue,
-    free: Vec<SequenceId>,
+    pub(super) queue: Queue,
+    pub(super) free: Vec<SequenceId>,
     /// Sequences that the backend refused to clear, tried again before each admission.
-    dirty: Vec<SequenceId>,
+    pub(super) dirty: Vec<SequenceId>,
+    pub(super) idle: IdleSequences,
+    /// What idle sequences may keep together.
+    idle_tokens: usize,
+    /// Requests that gave way.
+    pub(super) parked: Vec<Parked<B>>,
+    /// The states of requests that were parked in this step.
+    pub(super) states: Vec<(RequestId, B::Parked)>,
+    /// Something ended since the parked were looked at.
+    pub(super) room_changed: bool,
     assembler: Assembler,
     demands: Vec<Demand>,
     shares: Vec<Share>,
@@ -43,17 +55,25 @@ pub struct Lane<B: Backend> {
 pub struct StepReport {
     /// Requests that got a sequence.
     pub admitted: u32,
+    /// Rows of prompts that were not computed, because a sequence kept them.
+    pub reused_rows: u32,
     /// Rows of prompts that were computed.
     pub prefill_rows: u32,
     /// Rows of drawn tokens that were computed.
     pub decode_rows: u32,
     /// Decodes that the backend failed.
     pub failed_decodes: u32,
+    /// Idle sequences that were cleared for the room that they took.
+    pub evicted: u32,
+    /// Requests that gave way: their state went to host memory.
+    pub parked: u32,
+    /// Requests that came back from there.
+    pub brought_back: u32,
     /// Requests that ended.
     pub ended: u32,
     /// Requests that have a sequence after the step.
     pub running: u32,
-    /// Requests that wait for one.
+    /// Requests that wait for one, parked ones included.
     pub waiting: u32,
     /// The engine is closed and everything has ended: no step will do anything.
     pub closed: bool,
@@ -63,7 +83,8 @@ impl StepReport {
     /// Whether anything moved. When not, the lane has nothing to do until somebody submits, cancels or
     /// reads from a full stream.
     pub fn progressed(&self) -> bool {
-        self.admitted + self.prefill_rows + self.decode_rows + self.ended > 0
+        let moved = self.evicted + self.parked + self.brought_back;
+        self.admitted + self.prefill_rows + self.decode_rows + self.ended + moved > 0
     }
 }
 
@@ -80,7 +101,7 @@ pub struct RunReport {
 }
 
 impl<B: Backend> Lane<B> {
-    pub(super) fn new(backend: B, shared: Arc<Shared>, prefill_rows: u32) -> Self {
+    pub(super) fn new(backend: B, shared: Arc<Shared>, config: EngineConfig) -> Self {
         let limits = shared.limits;
         Self {
             model: Arc::clone(&shared.model),
@@ -90,7 +111,15 @@ impl<B: Backend> Lane<B> {
             // The lowest is used first.
             free: (0..limits.sequences).rev().map(SequenceId).collect(),
             dirty: Vec::new(),
-            assembler: Assembler::new(limits.batch_rows, prefill_rows),
+            idle: IdleSequences::default(),
+            idle_tokens: config.idle_tokens as usize,
+            parked: Vec::new(),
+            states: Vec::new(),
+            room_changed: false,
+            assembler: Assembler::new(
+                limits.batch_rows,
+                config.prefill_rows.unwrap_or(limits.batch_rows),
+            ),
             demands: Vec::new(),
             shares: Vec::new(),
             backend,
@@ -110,11 +139,14 @@ impl<B: Backend> Lane<B> {
         self.take_arrivals(&mut report);
         self.take_cancels(&mut report);
         self.take_deadlines(&mut report);
+        self.bring_back(&mut report);
         self.admit(&mut report);
+        self.follow_leaders(&mut report);
         self.compute(&mut report);
+        self.take_out_parked();
         self.take_out_ended(&mut report);
         report.running = self.running.len() as u32;
-        report.waiting = self.queue.len() as u32;
+        report.waiting = (self.queue.len() + self.parked.len()) as u32;
         report
     }
 
@@ -138,108 +170,8 @@ impl<B: Backend> Lane<B> {
         &self.backend
     }
 
-    fn take_arrivals(&mut self, report: &mut StepReport) {
-        for arrival in self.shared.inbox.take_all() {
-            // Cancelled before it was in the inbox: that news may have been taken already.
-            if arrival.ticket.is_cancelled() {
-                arrival.end(FinishReason::Cancelled);
-                report.ended += 1;
-            } else {
-                self.queue.push(arrival);
-            }
-        }
-    }
-
-    fn take_cancels(&mut self, report: &mut StepReport) {
-        if !self.shared.control.roster.take_news() {
-            return;
-        }
-        let ended = &mut report.ended;
-        self.queue.take_out(
-            |arrival| arrival.ticket.is_cancelled(),
-            |arrival| {
-                arrival.end(FinishReason::Cancelled);
-                *ended += 1;
-            },
-        );
-        for running in &mut self.running {
-            if running.ticket().is_cancelled() {
-                running.end(FinishReason::Cancelled);
-            }
-        }
-        // Their sequences may be what the first in the queue waits for.
-        self.take_out_ended(report);
-    }
-
-    /// Ends what is too late.
-    fn take_deadlines(&mut self, report: &mut StepReport) {
-        let Some(next) = self.next_deadline() else { return };
-        let now = Instant::now();
-        if now < next {
-            return;
-        }
-        let late = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
-        let ended = &mut report.ended;
-        self.queue.take_out(
-            |arrival| late(arrival.deadline),
-            |arrival| {
-                arrival.end(FinishReason::Deadline);
-                *ended += 1;
-            },
-        );
-        for running in self.running.iter_mut().filter(|running| late(running.deadline)) {
-            running.end(FinishReason::Deadline);
-        }
-        self.take_out_ended(report);
-    }
-
-    /// The first deadline of any request.
-    pub(super) fn next_deadline(&self) -> Option<Instant> {
-        let running = self.running.iter().filter_map(|running| running.deadline).min();
-        running.into_iter().chain(self.queue.next_deadline()).min()
-    }
-
-    /// Gives free sequences to the first in the queue.
-    fn admit(&mut self, report: &mut StepReport) {
-        if self.queue.is_empty() {
-            return;
-        }
-        let mut refused = self.clean_sequences();
-        let now = Instant::now();
-        while !self.queue.is_empty() {
-            let Some(sequence) = self.free.pop() else { break };
-            if let Err(error) = self.check_clear(sequence) {
-                self.dirty.push(sequence);
-                refused = Some(error);
-                continue;
-            }
-            let Some(arrival) = self.queue.take() else { break };
-            match self.backend.sampler(&arrival.sampling) {
-                Ok(sampler) => {
-                    tracing::debug!(request = %arrival.ticket.id(), sequence = sequence.0, "admitted");
-                    self.running.push(Running::new(arrival, sequence, sampler, now));
-                    report.admitted += 1;
-                }
-                Err(error) => {
-                    self.free.push(sequence);
-                    let reason = FinishReason::Failed(RequestError::Sampler(error));
-                    arrival.end(reason);
-                    report.ended += 1;
-                }
-            }
-        }
-        // Nobody runs who could free a sequence, and none can be cleared: waiting would be for ever.
-        if let (true, Some(error)) = (self.running.is_empty(), refused)
-            && let Some(arrival) = self.queue.take()
-        {
-            let reason = FinishReason::Failed(RequestError::NoSequence(error));
-            arrival.end(reason);
-            report.ended += 1;
-        }
-    }
-
     /// A free sequence keeps nothing. If it does, its tokens are nobody's: they are logged and cleared.
-    fn check_clear(&mut self, sequence: SequenceId) -> Result<(), BackendError> {
+    pub(super) fn check_clear(&mut self, sequence: SequenceId) -> Result<(), BackendError> {
         let leftover = self.backend.sequence_len(sequence);
         if leftover == 0 {
             return Ok(());
@@ -254,7 +186,7 @@ impl<B: Backend> Lane<B> {
 
     /// Clears a sequence that has no request any more. One that cannot be cleared is kept away from
     /// requests, and tried again before each admission.
-    fn retire(&mut self, sequence: SequenceId) -> Result<(), BackendError> {
+    pub(super) fn retire(&mut self, sequence: SequenceId) -> Result<(), BackendError> {
         let cleared = self.backend.truncate(sequence, 0);
         match &cleared {
             Ok(()) => self.free.push(sequence),
@@ -267,7 +199,7 @@ impl<B: Backend> Lane<B> {
     }
 
     /// Tries again to clear what could not be cleared. Returns the last refusal.
-    fn clean_sequences(&mut self) -> Option<BackendError> {
+    pub(super) fn clean_sequences(&mut self) -> Option<BackendError> {
         let mut refused = None;
         for _ in 0..self.dirty.len() {
             let sequence = self.dirty.remove(0);
@@ -289,7 +221,7 @@ impl<B: Backend> Lane<B> {
     }
 
     /// Clears, frees and publishes what is over, in this order.
-    fn take_out_ended(&mut self, report: &mut StepReport) {
+    pub(super) fn take_out_ended(&mut self, report: &mut StepReport) {
         let mut index = 0;
         while index < self.running.len() {
             if !self.running[index].is_over() {
@@ -297,11 +229,24 @@ impl<B: Backend> Lane<B> {
                 continue;
             }
             // Order is kept: it is the order of the rows in a batch, and of age.
-            let over = self.running.remove(index);
-            // A refusal is logged there, and changes nothing for the request: its answer is whole.
-            let _ = self.retire(over.sequence);
+            let mut over = self.running.remove(index);
+            self.leave(&mut over, report);
             over.finish();
             report.ended += 1;
+            self.room_changed = true;
+        }
+    }
+
+    /// What becomes of the sequence of a request that is over: its agent's idle one, or a free one.
+    fn leave(&mut self, over: &mut Running<B::Sampler>, report: &mut StepReport) {
+        let (sequence, agent) = (over.sequence, over.ticket().agent());
+        match over.take_kept() {
+            Some(tokens) if !tokens.is_empty() && tokens.len() <= self.idle_tokens => {
+                self.idle.keep(Idle { sequence, agent, tokens });
+                while self.idle.tokens() > self.idle_tokens && self.evict_idle(report) {}
+            }
+            // A refusal is logged there, and changes nothing for the request: its answer is whole.
+            _ => drop(self.retire(sequence)),
         }
     }
 
@@ -312,10 +257,13 @@ impl<B: Backend> Lane<B> {
             arrival.end(FinishReason::Shutdown);
             report.ended += 1;
         });
+        self.end_parked(|_| Some(FinishReason::Shutdown), &mut report);
         for running in &mut self.running {
             running.end(FinishReason::Shutdown);
         }
         self.take_out_ended(&mut report);
+        // What is kept is kept for nobody.
+        while self.evict_idle(&mut report) {}
         report.ended
     }
 }
@@ -333,6 +281,7 @@ impl<B: Backend> Drop for Lane<B> {
             // end as `LaneGone`, as those do that were on the stack; here, because the backend goes
             // before the other fields and may take its time.
             self.running.clear();
+            self.parked.clear();
             self.queue.clear();
             self.shared.end_arrivals();
         } else {
@@ -346,6 +295,8 @@ impl<B: Backend> std::fmt::Debug for Lane<B> {
         f.debug_struct("Lane")
             .field("running", &self.running.len())
             .field("waiting", &self.queue.len())
+            .field("parked", &self.parked.len())
+            .field("idle", &self.idle.len())
             .field("limits", &self.shared.limits)
             .finish_non_exhaustive()
     }

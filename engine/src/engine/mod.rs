@@ -27,7 +27,9 @@
 //! step computes the last token of every running request and, in what is left of the batch, parts of the
 //! prompts that came in.
 
+mod admit;
 mod assemble;
+mod attend;
 mod bell;
 mod completion;
 mod config;
@@ -36,7 +38,9 @@ mod decode;
 mod error;
 mod gate;
 mod handle;
+mod idle;
 mod lane;
+mod pressure;
 mod queue;
 mod request;
 mod roster;

@@ -65,6 +65,13 @@ impl Queue {
         self.0.remove(turn).map(|waiting| waiting.arrival)
     }
 
+    /// Puts one back to where it was among the others.
+    pub(crate) fn put_back(&mut self, arrival: Arrival) {
+        let id = arrival.ticket.id();
+        let place = self.0.partition_point(|waiting| waiting.arrival.ticket.id() < id);
+        self.0.insert(place, Waiting { arrival, passed: 0 });
+    }
+
     /// Of the highest level the one that came first.
     fn turn(&self) -> Option<usize> {
         let mut levels = self.0.iter().map(Waiting::level).enumerate();

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use latchless::RequestId;
+
 use super::assemble::Demand;
 use super::completion::FinishReason;
 use super::error::RequestError;
@@ -14,6 +16,7 @@ use crate::backend::{Batch, BatchRow, Model, RowOutOfBatch, Sampling, SequenceId
 #[derive(Debug)]
 pub(crate) struct Arrival {
     pub(crate) ticket: Ticket,
+    /// With room for `max_tokens` more, so that the lane allocates nothing for it.
     pub(crate) prompt: Vec<Token>,
     /// Tokens that may be generated: what was asked, and what the sequence has room for.
     pub(crate) max_tokens: u32,
@@ -30,36 +33,60 @@ impl Arrival {
     }
 }
 
+/// Another request that is computing what this one begins with, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Leader {
+    pub(crate) request: RequestId,
+    /// Tokens that the two have in common.
+    pub(crate) tokens: u32,
+}
+
 #[derive(Debug)]
 pub(crate) struct Running<S> {
     ticket: Ticket,
     pub(crate) sequence: SequenceId,
     pub(crate) sampler: S,
-    prompt: Vec<Token>,
-    /// Tokens that the backend keeps for it.
+    /// The prompt and what was generated.
+    tokens: Vec<Token>,
+    prompt: u32,
+    /// Tokens that the backend keeps for it: the first so many.
     pub(crate) kept: u32,
-    /// The token that was drawn last and is not decoded yet.
-    next: Option<Token>,
     max_tokens: u32,
+    pub(crate) priority: Priority,
     pub(crate) deadline: Option<Instant>,
+    /// It waits for another one to compute the prefix that they have in common.
+    pub(crate) leader: Option<Leader>,
+    /// Its state is in host memory; it leaves its sequence at the end of the step.
+    pub(crate) parked: bool,
     text: TextFilter,
     /// Why it is over; it is taken out at the end of the step.
     ended: Option<FinishReason>,
 }
 
 impl<S> Running<S> {
-    pub(crate) fn new(arrival: Arrival, sequence: SequenceId, sampler: S, now: Instant) -> Self {
-        let Arrival { mut ticket, prompt, max_tokens, stops, deadline, .. } = arrival;
+    /// A request whose sequence keeps the first `kept` tokens of its prompt.
+    pub(crate) fn new(
+        arrival: Arrival,
+        sequence: SequenceId,
+        sampler: S,
+        kept: u32,
+        now: Instant,
+    ) -> Self {
+        let Arrival { mut ticket, prompt, max_tokens, stops, priority, deadline, .. } = arrival;
         ticket.admitted(now);
+        ticket.found(kept);
         Self {
             ticket,
             sequence,
             sampler,
-            prompt,
-            kept: 0,
-            next: None,
+            prompt: prompt.len() as u32,
+            tokens: prompt,
+            kept,
             max_tokens,
+            priority,
             deadline,
+            leader: None,
+            parked: false,
             text: TextFilter::new(stops),
             ended: None,
         }
@@ -69,14 +96,22 @@ impl<S> Running<S> {
         &self.ticket
     }
 
+    pub(crate) fn ticket_mut(&mut self) -> &mut Ticket {
+        &mut self.ticket
+    }
+
+    pub(crate) fn prompt(&self) -> &[Token] {
+        &self.tokens[..self.prompt as usize]
+    }
+
     /// What it could put into the next batch.
     pub(crate) fn demand(&self) -> Demand {
-        if self.ended.is_some() {
+        if !self.is_active() || self.leader.is_some() {
             Demand::Nothing
         } else if self.is_prefilling() {
             // Nothing was sent yet, so the first token has room.
-            Demand::Prefill(self.prompt.len() as u32 - self.kept)
-        } else if self.next.is_some() && self.ticket.has_room() {
+            Demand::Prefill(self.prompt - self.kept)
+        } else if self.has_next() && self.ticket.has_room() {
             Demand::Decode
         } else {
             Demand::Nothing
@@ -85,15 +120,24 @@ impl<S> Running<S> {
 
     /// Whether a part of its prompt is not computed yet.
     pub(crate) fn is_prefilling(&self) -> bool {
-        (self.kept as usize) < self.prompt.len()
+        self.kept < self.prompt
+    }
+
+    /// Whether it waits for its reader.
+    pub(crate) fn is_paused(&self) -> bool {
+        !self.is_prefilling() && !self.ticket.has_room()
+    }
+
+    /// A token was drawn that is not decoded yet.
+    fn has_next(&self) -> bool {
+        (self.kept as usize) < self.tokens.len()
     }
 
     /// Puts its next `rows` rows into the batch; logits are wanted for the last token that it has.
     pub(crate) fn push_rows(&self, rows: u32, batch: &mut Batch) -> Result<(), RowOutOfBatch> {
         for position in self.kept..self.kept + rows {
-            let prompt_token = self.prompt.get(position as usize).copied();
-            let Some(token) = prompt_token.or(self.next) else { break };
-            let logits = position as usize + 1 >= self.prompt.len();
+            let Some(&token) = self.tokens.get(position as usize) else { break };
+            let logits = position + 1 >= self.prompt;
             batch.push(BatchRow { token, sequence: self.sequence, position, logits })?;
         }
         Ok(())
@@ -102,11 +146,13 @@ impl<S> Running<S> {
     /// `rows` rows were computed. `true` when a token is to be drawn from the last of them.
     pub(crate) fn advance(&mut self, rows: u32) -> bool {
         self.kept += rows;
-        if self.is_prefilling() {
-            return false;
-        }
-        self.next = None;
-        true
+        !self.is_prefilling()
+    }
+
+    /// Its sequence begins with `kept` tokens that were not computed for it.
+    pub(crate) fn found(&mut self, kept: u32) {
+        self.kept = kept;
+        self.ticket.found(kept);
     }
 
     /// A token was drawn.
@@ -124,7 +170,7 @@ impl<S> Running<S> {
         } else if self.ticket.generated() >= self.max_tokens {
             self.ended = Some(FinishReason::Length);
         } else {
-            self.next = Some(token);
+            self.tokens.push(token);
         }
     }
 
@@ -142,7 +188,27 @@ impl<S> Running<S> {
         self.ended.is_some()
     }
 
-    /// Publishes its end. Its sequence must be cleared before.
+    /// Whether it has its sequence and goes on.
+    pub(crate) fn is_active(&self) -> bool {
+        !self.is_over() && !self.parked
+    }
+
+    /// What its sequence may keep for the agent's next turn: nothing after a failure, which leaves a
+    /// sequence that nobody can vouch for, and nothing of what somebody did not want any more.
+    pub(crate) fn take_kept(&mut self) -> Option<Vec<Token>> {
+        let vouched = match &self.ended {
+            Some(FinishReason::Deadline) => true,
+            Some(reason) => reason.is_success(),
+            None => false,
+        };
+        if !vouched {
+            return None;
+        }
+        self.tokens.truncate(self.kept as usize);
+        Some(std::mem::take(&mut self.tokens))
+    }
+
+    /// Publishes its end. Its sequence must be cleared, or kept for the next, before.
     pub(crate) fn finish(mut self) {
         // `LaneGone` cannot be reached: the lane finishes what is over.
         let reason = self.ended.unwrap_or(FinishReason::Failed(RequestError::LaneGone));

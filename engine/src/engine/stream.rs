@@ -265,7 +265,7 @@ impl TokenStream {
             request: self.request,
             agent: self.agent,
             reason: FinishReason::Failed(RequestError::LaneGone),
-            usage: Usage { prompt_tokens: 0, generated_tokens: self.generated },
+            usage: Usage { generated_tokens: self.generated, ..Usage::default() },
             timings: Timings { total: self.submitted.elapsed(), ..Timings::default() },
             blocks_freed: 0,
         }

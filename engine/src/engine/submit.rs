@@ -27,7 +27,7 @@ impl Engine {
         let shared = self.shared();
         request.validate()?;
         let Request { prompt, max_tokens, sampling, stops, priority, deadline } = request;
-        let prompt = shared.tokens_of(prompt)?;
+        let mut prompt = shared.tokens_of(prompt)?;
         let sequence_tokens = shared.limits.tokens_per_sequence;
         let too_long =
             || SubmitError::PromptTooLong { prompt_tokens: prompt.len(), sequence_tokens };
@@ -37,6 +37,8 @@ impl Engine {
             .filter(|room| *room > 0)
             .ok_or_else(too_long)?;
         let max_tokens = max_tokens.min(room);
+        // Here, so that the lane allocates nothing while it generates.
+        prompt.reserve_exact(max_tokens as usize);
 
         let seat = shared.control.take_seat().map_err(|refused| match refused {
             Refused::Full => SubmitError::TooManyRequests { limit: shared.max_requests },

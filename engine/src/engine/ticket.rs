@@ -30,6 +30,14 @@ pub(crate) struct Ticket {
 struct Held {
     seat: Seat,
     lease: OwnedLease,
+    /// Blocks of a prefix that others hold, too.
+    prefix: Option<OwnedLease>,
+}
+
+impl Held {
+    fn blocks(&self) -> u32 {
+        self.lease.len() + self.prefix.as_ref().map_or(0, OwnedLease::len)
+    }
 }
 
 impl Ticket {
@@ -43,11 +51,11 @@ impl Ticket {
     ) -> Self {
         Self {
             request: seat.id,
-            held: Some(Held { seat, lease }),
+            held: Some(Held { seat, lease, prefix: None }),
             outlet,
             agent,
             submitted,
-            usage: Usage { prompt_tokens, generated_tokens: 0 },
+            usage: Usage { prompt_tokens, ..Usage::default() },
             queued: None,
             first_token: None,
         }
@@ -55,6 +63,10 @@ impl Ticket {
 
     pub(crate) fn id(&self) -> RequestId {
         self.request
+    }
+
+    pub(crate) fn agent(&self) -> AgentHandle {
+        self.agent
     }
 
     pub(crate) fn is_cancelled(&self) -> bool {
@@ -68,6 +80,45 @@ impl Ticket {
     /// The lane gave it a sequence.
     pub(crate) fn admitted(&mut self, now: Instant) {
         self.queued = Some(now.saturating_duration_since(self.submitted));
+    }
+
+    /// So many tokens of the prompt were kept and not computed.
+    pub(crate) fn found(&mut self, tokens: u32) {
+        self.usage.cached_tokens = tokens;
+    }
+
+    /// A lease for `to` on the first `blocks` blocks of this request, which both hold from now on. `None`
+    /// when the pool refuses, for `to`'s quota for instance: then each keeps its own.
+    pub(crate) fn lend(&mut self, blocks: u32, to: AgentHandle) -> Option<OwnedLease> {
+        let held = self.held.as_mut()?;
+        let shared = held.prefix.as_ref().map_or(0, OwnedLease::len);
+        if blocks > shared {
+            let more = held.lease.split_off(blocks - shared).ok()?;
+            match &mut held.prefix {
+                // They part only when the agent was freed as a whole, and its blocks with it.
+                Some(prefix) => prefix.merge(more).ok()?,
+                None => held.prefix = Some(more),
+            }
+        }
+        let prefix = held.prefix.as_mut()?;
+        let rest = if blocks < shared { prefix.split_off(shared - blocks).ok() } else { None };
+        let lent = prefix.share(to).ok();
+        if let Some(rest) = rest {
+            prefix.merge(rest).ok()?;
+        }
+        lent
+    }
+
+    /// Takes a lease on another request's blocks in place of as many of its own, which go back.
+    pub(crate) fn borrow(&mut self, prefix: OwnedLease) {
+        let Some(held) = self.held.as_mut() else { return };
+        if held.prefix.is_none()
+            && prefix.len() > 0
+            && let Ok(own) = held.lease.split_off(prefix.len())
+        {
+            drop(own);
+            held.prefix = Some(prefix);
+        }
     }
 
     /// Whether a token may be sent; see [`Outlet::has_room`].
@@ -88,9 +139,10 @@ impl Ticket {
     }
 
     fn end(&mut self, text: String, reason: FinishReason) {
-        let Some(Held { seat, lease }) = self.held.take() else { return };
-        let blocks_freed = lease.len();
-        drop(lease);
+        let Some(held) = self.held.take() else { return };
+        let blocks_freed = held.blocks();
+        let Held { seat, lease, prefix } = held;
+        drop((lease, prefix));
         drop(seat);
         if !text.is_empty() {
             self.outlet.send(Event::Held { text });

@@ -244,3 +244,62 @@ fn penalties_and_limits_change_what_is_drawn() {
     assert_eq!(draw(Sampling::drawn(Draw { top_p: 1e-6, ..hot })), greedy);
     assert_eq!(draw(Sampling::drawn(Draw { min_p: 1.0, ..hot })), greedy);
 }
+
+/// The instructions of three agents are computed once, and each is answered.
+#[test]
+fn real_agents_share_their_instructions() {
+    let engine = Engine::start(context(4), EngineConfig::default()).unwrap();
+    let rules = "You answer questions about geography in one short sentence. ".repeat(4);
+    let countries = [("France", "Paris"), ("Italy", "Rome"), ("Japan", "Tokyo")];
+    let streams = countries.map(|(country, _)| {
+        let agent = engine.agent(country).unwrap();
+        let asked = ChatMessage::user(format!("What is the capital of {country}?"));
+        let asked = Request::chat([ChatMessage::system(&rules), asked]).max_tokens(24);
+        engine.submit(agent, asked).unwrap()
+    });
+    let answers = streams.map(latchless_engine::TokenStream::wait);
+    for (answer, (_, capital)) in answers.iter().zip(countries) {
+        assert!(answer.text.contains(capital), "{}", answer.text);
+    }
+    let cached = answers.map(|answer| answer.completion.usage.cached_tokens);
+    assert_eq!(cached[0], 0);
+    assert!(cached[1] > 40 && cached[2] > 40, "{cached:?}");
+    assert_nothing_held(&engine);
+}
+
+/// More requests than cells: they give way to each other and are all answered.
+#[test]
+fn real_requests_give_way_and_come_back() {
+    // Cells for three of them; blocks for all.
+    let config = EngineConfig::default().blocks(30 * 1_000);
+    let small = ContextOptions {
+        cells: Some(256),
+        sequences: 6,
+        threads: Some(1),
+        ..ContextOptions::default()
+    };
+    let engine = Engine::new(model().context(&small).expect("the context fits"), config);
+    let (engine, mut lane) = engine.unwrap();
+    let streams: Vec<_> = (0..6)
+        .map(|index| {
+            let agent = engine.agent(&format!("teller {index}")).unwrap();
+            let story = question(&format!("Tell me a story about {index} lions."));
+            engine.submit(agent, story.max_tokens(60)).unwrap()
+        })
+        .collect();
+    let mut parked = 0;
+    loop {
+        let report = lane.step();
+        parked += report.parked;
+        if report.running + report.waiting == 0 {
+            break;
+        }
+    }
+    assert!(parked > 0);
+    for stream in streams {
+        let answer = stream.wait();
+        assert!(answer.completion.reason.is_success(), "{:?}", answer.completion);
+        assert!(answer.tokens.len() > 10);
+    }
+    assert_nothing_held(&engine);
+}

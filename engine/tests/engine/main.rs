@@ -6,6 +6,8 @@ mod failures;
 #[cfg(feature = "llama")]
 mod llama;
 mod order;
+mod pressure;
 mod requests;
+mod sharing;
 mod support;
 mod threads;

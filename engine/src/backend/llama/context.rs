@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use llama_cpp_2::DecodeError as RawDecodeError;
 use llama_cpp_2::context::params::LlamaContextParams;
+use llama_cpp_2::context::session::{LlamaStateSeqFlags, SeqState};
 use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::token::LlamaToken;
 use self_cell::self_cell;
@@ -39,6 +40,7 @@ pub struct LlamaContext {
     /// Allocated once, for as many rows as a batch can have and one sequence a row.
     batch: LlamaBatch<'static>,
     ledger: Ledger,
+    layout: CellLayout,
     threads: u32,
 }
 
@@ -101,7 +103,7 @@ impl LlamaContext {
         };
         let ledger = Ledger::new(limits, model.vocabulary_size());
         let batch = LlamaBatch::new(limits.batch_rows as usize, 1);
-        Self { bound, batch, ledger, threads }
+        Self { bound, batch, ledger, layout: options.layout, threads }
     }
 
     /// ggml's threads.
@@ -136,6 +138,11 @@ impl LlamaContext {
         u32::try_from(last + 1).unwrap_or(0)
     }
 
+    /// Whether every token of a sequence lies in a cell of its own.
+    fn keeps_all(&self, sequence: SequenceId) -> bool {
+        self.bound.borrow_dependent().kv_cache_seq_pos_min(sequence.0 as i32) == 0
+    }
+
     /// Draws with a sampler of llama.cpp's own.
     #[cfg(test)]
     pub(super) fn sample_raw(
@@ -162,6 +169,7 @@ impl LlamaContext {
 
 impl Backend for LlamaContext {
     type Sampler = LlamaSampler;
+    type Parked = LlamaParked;
 
     fn model(&self) -> Arc<dyn Model> {
         Arc::clone(self.bound.borrow_owner()) as Arc<dyn Model>
@@ -217,8 +225,7 @@ impl Backend for LlamaContext {
         }
         // What remains must be whole. Recurrent layers keep one state, and sliding windows may have
         // dropped what lies behind them: then the first position in memory is not 0.
-        let first = self.bound.borrow_dependent().kv_cache_seq_pos_min(sequence.0 as i32);
-        if from > 0 && first != 0 {
+        if from > 0 && !self.keeps_all(sequence) {
             return Err(BackendError::PartialForget { sequence, from });
         }
         let start = (from > 0).then_some(from);
@@ -235,5 +242,90 @@ impl Backend for LlamaContext {
                 Err(BackendError::Failed { doing: "forgetting tokens", reason })
             }
         }
+    }
+
+    fn shares_cells(&self) -> bool {
+        // Where each sequence has its own part, llama.cpp copies whole parts or aborts.
+        self.layout == CellLayout::Shared
+    }
+
+    fn share(&mut self, from: SequenceId, to: SequenceId, tokens: u32) -> Result<(), BackendError> {
+        self.ledger.shareable(from, to, tokens)?;
+        let refused = |reason| Err(BackendError::NotShared { from, to, tokens, reason });
+        if !self.shares_cells() {
+            return refused("each sequence has its own part of the cells");
+        }
+        if !self.keeps_all(from) {
+            return refused("the model keeps a state of the whole sequence, not of each token");
+        }
+        let (source, target) = (from.0 as i32, to.0 as i32);
+        let copied = self.bound.with_dependent_mut(|_, raw| {
+            raw.copy_kv_cache_seq(source, target, Some(0), Some(tokens))
+        });
+        let len = self.len_by_llama(to);
+        self.ledger.set_len(to, len);
+        if copied.is_err() || len != tokens {
+            self.truncate(to, 0)?;
+            return refused("llama.cpp did not copy them");
+        }
+        Ok(())
+    }
+
+    fn park(&mut self, sequence: SequenceId) -> Result<LlamaParked, BackendError> {
+        self.ledger.known(sequence)?;
+        let raw = self.bound.borrow_dependent();
+        let state = raw.state_seq_get(sequence.0 as i32, LlamaStateSeqFlags::empty());
+        let state = state.map_err(|error| {
+            let reason = error.to_string();
+            BackendError::Failed { doing: "parking a sequence", reason }
+        })?;
+        Ok(LlamaParked { state, tokens: self.ledger.len(sequence) })
+    }
+
+    fn unpark(&mut self, sequence: SequenceId, parked: &LlamaParked) -> Result<(), BackendError> {
+        self.ledger.vacant(sequence)?;
+        let tokens = parked.tokens;
+        if tokens == 0 {
+            return Ok(());
+        }
+        let restored = self
+            .bound
+            .with_dependent_mut(|_, raw| raw.state_seq_set(&parked.state, sequence.0 as i32));
+        let len = self.len_by_llama(sequence);
+        self.ledger.set_len(sequence, len);
+        if restored.is_err() || len != tokens {
+            // The state is llama.cpp's own, of this context: what can be missing is room.
+            self.truncate(sequence, 0)?;
+            return Err(BackendError::NoRoom { tokens });
+        }
+        Ok(())
+    }
+}
+
+/// One sequence of a [`LlamaContext`] in host memory: keys and values as llama.cpp writes them, good for
+/// that context only.
+pub struct LlamaParked {
+    state: SeqState,
+    tokens: u32,
+}
+
+impl LlamaParked {
+    /// Tokens that were kept.
+    pub fn tokens(&self) -> u32 {
+        self.tokens
+    }
+
+    /// Bytes that they take.
+    pub fn bytes(&self) -> usize {
+        self.state.byte_len()
+    }
+}
+
+impl fmt::Debug for LlamaParked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LlamaParked")
+            .field("tokens", &self.tokens)
+            .field("bytes", &self.bytes())
+            .finish_non_exhaustive()
     }
 }

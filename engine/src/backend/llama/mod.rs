@@ -14,6 +14,8 @@
 //! | a sample from a row without logits, before a batch or after a failed one | aborts | [`NoLogits`] |
 //! | logits that are no numbers | aborts, or draws anything | [`Failed`] |
 //! | a token outside the vocabulary, as text | ends the process by an exception | no text |
+//! | a grammar that allows no token, or one that nests deeply | aborts, or overflows the stack | [`Failed`], [`Grammar`] |
+//! | a prefix shared between sequences whose cells are divided | aborts | [`NotShared`] |
 //! | positions with a gap | refused in part | [`BadBatch`] |
 //! | two contexts of one model made at once | a data race | one is made after the other |
 //! | a model without KV cells, or with an encoder | reads memory that is not there | [`LoadError::Unsupported`] |
@@ -23,6 +25,8 @@
 //! [`UnknownSequence`]: super::BackendError::UnknownSequence
 //! [`NoLogits`]: super::BackendError::NoLogits
 //! [`Failed`]: super::BackendError::Failed
+//! [`Grammar`]: super::BackendError::Grammar
+//! [`NotShared`]: super::BackendError::NotShared
 
 mod capture;
 mod context;
@@ -35,7 +39,7 @@ mod runtime;
 mod sampler;
 mod threads;
 
-pub use self::context::LlamaContext;
+pub use self::context::{LlamaContext, LlamaParked};
 pub use self::error::LoadError;
 pub use self::gguf::{GgufError, Header};
 pub use self::model::LlamaModel;

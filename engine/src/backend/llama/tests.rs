@@ -14,6 +14,8 @@ use super::super::{
 };
 use super::*;
 
+mod kept;
+
 const FILE: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
 const GREEDY: Sampling = Sampling::greedy();
 

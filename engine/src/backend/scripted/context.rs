@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
 use super::super::ledger::Ledger;
 use super::super::{
     Backend, BackendError, Batch, BatchRow, DecodeError, Limits, Model, Sampling, SequenceId, Token,
 };
 use super::script::Drawing;
-use super::{DecodeFault, DecodeTrigger, Gate, Probe, SampleTrigger, Script, ScriptedModel};
+use super::store::Store;
+use super::{Probe, Script, ScriptedBuilder, ScriptedModel};
 
 /// A context that says what its [`Script`] tells, and fails when it is told to.
 #[derive(Debug)]
@@ -17,20 +17,16 @@ pub struct ScriptedBackend {
     settings: ScriptedBuilder,
     model: Arc<ScriptedModel>,
     ledger: Ledger,
-    sequences: Vec<History>,
+    store: Store,
     /// What each row of the last batch saw; entries of rows without logits are stale.
     views: Vec<View>,
     samples: u64,
     probe: Probe,
 }
 
-/// The tokens of one sequence.
-#[derive(Debug, Default)]
-struct History {
-    tokens: Vec<Token>,
-    /// After each token, the hash of all up to it, so that a truncation is no recount.
-    hashes: Vec<u64>,
-}
+/// A sequence in host memory.
+#[derive(Debug, Clone)]
+pub struct ScriptedParked(Vec<Token>);
 
 /// What the logits of one row are computed from.
 #[derive(Debug, Clone)]
@@ -49,38 +45,23 @@ pub struct ScriptedSampler {
     last: Option<Token>,
 }
 
-/// The settings of a [`ScriptedBackend`].
-#[derive(Debug, Clone)]
-pub struct ScriptedBuilder {
-    script: Script,
-    model: ScriptedModel,
-    limits: Limits,
-    decode_faults: Vec<(DecodeTrigger, DecodeFault)>,
-    sample_faults: Vec<SampleTrigger>,
-    truncate_faults: Vec<SequenceId>,
-    sampler_fails: bool,
-    gate: Option<Gate>,
-    pace: Option<Duration>,
-    records: bool,
-}
-
 impl ScriptedBackend {
     /// A backend with 8 sequences of 1,024 tokens each, 4,096 cells and 64 rows a batch, unless the
     /// builder is told otherwise.
     pub fn builder(script: Script) -> ScriptedBuilder {
-        let limits =
-            Limits { cells: 4096, tokens_per_sequence: 1024, sequences: 8, batch_rows: 64 };
-        ScriptedBuilder {
-            script,
-            model: ScriptedModel::new(),
-            limits,
-            decode_faults: Vec::new(),
-            sample_faults: Vec::new(),
-            truncate_faults: Vec::new(),
-            sampler_fails: false,
-            gate: None,
-            pace: None,
-            records: false,
+        ScriptedBuilder::new(script)
+    }
+
+    pub(super) fn new(settings: ScriptedBuilder) -> Self {
+        let limits = settings.limits;
+        Self {
+            model: Arc::new(settings.model.clone()),
+            ledger: Ledger::new(limits, settings.model.vocabulary_size()),
+            store: Store::new(limits),
+            views: Vec::new(),
+            samples: 0,
+            probe: Probe::default(),
+            settings,
         }
     }
 
@@ -90,8 +71,7 @@ impl ScriptedBackend {
     }
 
     fn holds(&self, sequence: SequenceId, token: Token) -> bool {
-        let history = self.sequences.get(sequence.0 as usize);
-        history.is_some_and(|history| history.tokens.contains(&token))
+        self.store.tokens(sequence).contains(&token)
     }
 
     fn try_decode(&mut self, batch: &Batch, number: u64) -> Result<(), DecodeError> {
@@ -104,17 +84,17 @@ impl ScriptedBackend {
         if let Some((_, fault)) = struck {
             let (rows, error) = fault.strike(number);
             for row in batch.rows().iter().take(rows) {
-                self.compute(*row);
+                self.store.push(row.sequence, row.token);
                 self.ledger.set_len(row.sequence, row.position + 1);
             }
             self.probe.computed(rows.min(batch.len()));
             return Err(error);
         }
-        if self.ledger.used() + batch.len() as u64 > u64::from(self.ledger.limits().cells) {
+        if batch.len() > self.store.free() {
             return Err(DecodeError::NoRoom);
         }
         for (index, row) in batch.rows().iter().enumerate() {
-            let hash = self.compute(*row);
+            let hash = self.store.push(row.sequence, row.token);
             if row.logits {
                 self.keep_view(index, *row, hash);
             }
@@ -122,17 +102,6 @@ impl ScriptedBackend {
         self.ledger.commit(batch);
         self.probe.computed(batch.len());
         Ok(())
-    }
-
-    /// Appends a row's token to its sequence; the ledger has admitted it.
-    fn compute(&mut self, row: BatchRow) -> u64 {
-        let history = &mut self.sequences[row.sequence.0 as usize];
-        // FNV-1a, a token at a time.
-        let before = history.hashes.last().copied().unwrap_or(0xCBF2_9CE4_8422_2325);
-        let hash = (before ^ u64::from(row.token.0 as u32)).wrapping_mul(0x0000_0100_0000_01B3);
-        history.tokens.push(row.token);
-        history.hashes.push(hash);
-        hash
     }
 
     fn keep_view(&mut self, index: usize, row: BatchRow, hash: u64) {
@@ -144,13 +113,14 @@ impl ScriptedBackend {
         (view.row, view.hash) = (row, hash);
         view.tokens.clear();
         if self.settings.script.reads_prompt() {
-            view.tokens.extend_from_slice(&self.sequences[row.sequence.0 as usize].tokens);
+            view.tokens.extend_from_slice(self.store.tokens(row.sequence));
         }
     }
 }
 
 impl Backend for ScriptedBackend {
     type Sampler = ScriptedSampler;
+    type Parked = ScriptedParked;
 
     fn model(&self) -> Arc<dyn Model> {
         Arc::clone(&self.model) as Arc<dyn Model>
@@ -230,119 +200,54 @@ impl Backend for ScriptedBackend {
         if self.settings.truncate_faults.contains(&sequence) && from > 0 {
             return Err(BackendError::PartialForget { sequence, from });
         }
-        let history = &mut self.sequences[sequence.0 as usize];
-        history.tokens.truncate(from as usize);
-        history.hashes.truncate(from as usize);
-        self.ledger.set_len(sequence, history.tokens.len() as u32);
+        let len = self.store.truncate(sequence, from);
+        self.ledger.set_len(sequence, len);
         self.probe.truncated();
         Ok(())
     }
-}
 
-impl ScriptedBuilder {
-    /// The model; [`ScriptedModel::new`] unless set.
-    #[must_use]
-    pub fn model(mut self, model: ScriptedModel) -> Self {
-        self.model = model;
-        self
+    fn shares_cells(&self) -> bool {
+        !self.settings.divided
     }
 
-    /// All limits at once.
-    #[must_use]
-    pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
-        self
-    }
-
-    /// Tokens that all sequences together can keep.
-    #[must_use]
-    pub fn cells(mut self, cells: u32) -> Self {
-        self.limits.cells = cells;
-        self
-    }
-
-    /// Tokens that one sequence can keep.
-    #[must_use]
-    pub fn tokens_per_sequence(mut self, tokens: u32) -> Self {
-        self.limits.tokens_per_sequence = tokens;
-        self
-    }
-
-    /// Sequences that can live at once.
-    #[must_use]
-    pub fn sequences(mut self, sequences: u32) -> Self {
-        self.limits.sequences = sequences;
-        self
-    }
-
-    /// Rows of one batch.
-    #[must_use]
-    pub fn batch_rows(mut self, rows: u32) -> Self {
-        self.limits.batch_rows = rows;
-        self
-    }
-
-    /// A decode fails; of several faults that apply, the one named first.
-    #[must_use]
-    pub fn fail_decode(mut self, when: DecodeTrigger, how: DecodeFault) -> Self {
-        self.decode_faults.push((when, how));
-        self
-    }
-
-    /// Drawing a token fails; the sampler is as before.
-    #[must_use]
-    pub fn fail_sample(mut self, when: SampleTrigger) -> Self {
-        self.sample_faults.push(when);
-        self
-    }
-
-    /// [`Backend::sampler`] fails.
-    #[must_use]
-    pub fn fail_sampler(mut self) -> Self {
-        self.sampler_fails = true;
-        self
-    }
-
-    /// This sequence can only be forgotten whole, as with a recurrent model.
-    #[must_use]
-    pub fn fail_truncate(mut self, sequence: SequenceId) -> Self {
-        self.truncate_faults.push(sequence);
-        self
-    }
-
-    /// Every decode passes this gate first.
-    #[must_use]
-    pub fn gate(mut self, gate: &Gate) -> Self {
-        self.gate = Some(gate.clone());
-        self
-    }
-
-    /// Every decode takes at least so long: real time, for benchmarks.
-    #[must_use]
-    pub fn pace(mut self, decode: Duration) -> Self {
-        self.pace = Some(decode);
-        self
-    }
-
-    /// [`Probe::batches`] keeps the rows of every decode.
-    #[must_use]
-    pub fn record_batches(mut self) -> Self {
-        self.records = true;
-        self
-    }
-
-    /// The backend.
-    pub fn build(self) -> ScriptedBackend {
-        let limits = self.limits;
-        ScriptedBackend {
-            model: Arc::new(self.model.clone()),
-            ledger: Ledger::new(limits, self.model.vocabulary_size()),
-            sequences: (0..limits.sequences).map(|_| History::default()).collect(),
-            views: Vec::new(),
-            samples: 0,
-            probe: Probe::default(),
-            settings: self,
+    fn share(&mut self, from: SequenceId, to: SequenceId, tokens: u32) -> Result<(), BackendError> {
+        self.ledger.shareable(from, to, tokens)?;
+        if self.settings.divided || self.settings.share_fails {
+            let reason = "a fault was injected";
+            return Err(BackendError::NotShared { from, to, tokens, reason });
         }
+        self.store.share(from, to, tokens);
+        self.ledger.set_len(to, tokens);
+        self.probe.shared(tokens);
+        Ok(())
+    }
+
+    fn park(&mut self, sequence: SequenceId) -> Result<ScriptedParked, BackendError> {
+        self.ledger.known(sequence)?;
+        if self.settings.park_fails {
+            let reason = "a fault was injected".into();
+            return Err(BackendError::Failed { doing: "parking a sequence", reason });
+        }
+        self.probe.parked_one();
+        Ok(ScriptedParked(self.store.tokens(sequence).to_vec()))
+    }
+
+    fn unpark(
+        &mut self,
+        sequence: SequenceId,
+        parked: &ScriptedParked,
+    ) -> Result<(), BackendError> {
+        self.ledger.vacant(sequence)?;
+        let ScriptedParked(tokens) = parked;
+        if self.settings.unpark_fails || tokens.len() > self.store.free() {
+            return Err(BackendError::NoRoom { tokens: tokens.len() as u32 });
+        }
+        for token in tokens {
+            self.store.push(sequence, *token);
+        }
+        self.ledger.set_len(sequence, tokens.len() as u32);
+        self.probe.unparked_one();
+        Ok(())
     }
 }
 

@@ -24,14 +24,17 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod builder;
 mod context;
 mod fault;
 mod gate;
 mod model;
 mod probe;
 mod script;
+mod store;
 
-pub use self::context::{ScriptedBackend, ScriptedBuilder, ScriptedSampler};
+pub use self::builder::ScriptedBuilder;
+pub use self::context::{ScriptedBackend, ScriptedParked, ScriptedSampler};
 pub use self::fault::{DecodeFault, DecodeTrigger, SampleTrigger};
 pub use self::gate::Gate;
 pub use self::model::ScriptedModel;

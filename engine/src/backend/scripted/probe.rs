@@ -19,6 +19,9 @@ struct Counts {
     rows: AtomicU64,
     samples: AtomicU64,
     truncations: AtomicU64,
+    shared: AtomicU64,
+    parked: AtomicU64,
+    unparked: AtomicU64,
     batches: Mutex<Vec<Vec<BatchRow>>>,
 }
 
@@ -48,6 +51,21 @@ impl Probe {
         self.0.truncations.load(Ordering::Acquire)
     }
 
+    /// Tokens that a sequence began with because another one kept them.
+    pub fn shared_tokens(&self) -> u64 {
+        self.0.shared.load(Ordering::Acquire)
+    }
+
+    /// Sequences that were copied to host memory.
+    pub fn parked(&self) -> u64 {
+        self.0.parked.load(Ordering::Acquire)
+    }
+
+    /// Sequences that were brought back.
+    pub fn unparked(&self) -> u64 {
+        self.0.unparked.load(Ordering::Acquire)
+    }
+
     /// The rows of every call of `decode`, failed ones included, in order; empty unless
     /// [`record_batches`](super::ScriptedBuilder::record_batches) asked for them.
     pub fn batches(&self) -> Vec<Vec<BatchRow>> {
@@ -73,6 +91,18 @@ impl Probe {
 
     pub(super) fn truncated(&self) {
         self.0.truncations.fetch_add(1, Ordering::Release);
+    }
+
+    pub(super) fn shared(&self, tokens: u32) {
+        self.0.shared.fetch_add(tokens.into(), Ordering::Release);
+    }
+
+    pub(super) fn parked_one(&self) {
+        self.0.parked.fetch_add(1, Ordering::Release);
+    }
+
+    pub(super) fn unparked_one(&self) {
+        self.0.unparked.fetch_add(1, Ordering::Release);
     }
 
     pub(super) fn record(&self, batch: &Batch) {
