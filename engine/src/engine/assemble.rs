@@ -28,22 +28,27 @@ pub(crate) struct Share {
 #[derive(Debug)]
 pub(crate) struct Assembler {
     batch_rows: u32,
-    prefill_rows: u32,
     decode_turn: usize,
     prefill_turn: usize,
 }
 
 impl Assembler {
-    /// For batches of at most `batch_rows` rows, at most `prefill_rows` of them for prompts.
-    pub(crate) fn new(batch_rows: u32, prefill_rows: u32) -> Self {
-        Self { batch_rows, prefill_rows, decode_turn: 0, prefill_turn: 0 }
+    /// For batches of at most `batch_rows` rows.
+    pub(crate) fn new(batch_rows: u32) -> Self {
+        Self { batch_rows, decode_turn: 0, prefill_turn: 0 }
     }
 
-    /// Fills `shares` for the next batch.
+    /// Fills `shares` for the next batch, in which prompts have at most as many rows as `prefill_rows` says
+    /// for the number of decodes.
     ///
     /// Whoever is cut short in a batch is further ahead in the next. Turns move only when somebody is
     /// cut short, so that the same requests in the same order give the same batches.
-    pub(crate) fn assemble(&mut self, demands: &[Demand], shares: &mut Vec<Share>) {
+    pub(crate) fn assemble(
+        &mut self,
+        demands: &[Demand],
+        prefill_rows: impl FnOnce(u32) -> u32,
+        shares: &mut Vec<Share>,
+    ) {
         shares.clear();
         let in_turn = |turn: usize| {
             let turn = turn.checked_rem(demands.len()).unwrap_or(0);
@@ -66,7 +71,7 @@ impl Assembler {
         self.decode_turn = turn.unwrap_or(0);
 
         let decodes = shares.len();
-        let mut room = room.min(self.prefill_rows);
+        let mut room = room.min(prefill_rows(decodes as u32));
         let mut prompts =
             demands.iter().filter(|demand| matches!(demand, Demand::Prefill(_))).count();
         let mut turn = None;
@@ -102,22 +107,29 @@ mod tests {
     use super::Demand::{Decode, Nothing, Prefill};
     use super::*;
 
-    fn plan(assembler: &mut Assembler, demands: &[Demand]) -> Vec<(usize, u32)> {
+    /// An assembler, and the rows that prompts may have.
+    type Fixed = (Assembler, u32);
+
+    fn fixed(batch_rows: u32, prefill_rows: u32) -> Fixed {
+        (Assembler::new(batch_rows), prefill_rows)
+    }
+
+    fn plan((assembler, prefill_rows): &mut Fixed, demands: &[Demand]) -> Vec<(usize, u32)> {
         let mut shares = Vec::new();
-        assembler.assemble(demands, &mut shares);
+        assembler.assemble(demands, |_| *prefill_rows, &mut shares);
         shares.iter().map(|share| (share.request, share.rows)).collect()
     }
 
     #[test]
     fn decodes_come_first_and_prompts_share_the_rest() {
-        let mut assembler = Assembler::new(12, 100);
+        let mut assembler = fixed(12, 100);
         let demands = [Prefill(100), Decode, Nothing, Prefill(2), Decode, Prefill(100)];
         assert_eq!(plan(&mut assembler, &demands), [(1, 1), (4, 1), (0, 4), (3, 2), (5, 4)]);
     }
 
     #[test]
     fn prompts_leave_room_below_their_own_limit() {
-        let mut assembler = Assembler::new(512, 16);
+        let mut assembler = fixed(512, 16);
         assert_eq!(plan(&mut assembler, &[Prefill(300), Decode]), [(1, 1), (0, 16)]);
         assert_eq!(plan(&mut assembler, &[Prefill(16)]), [(0, 16)]);
         assert_eq!(plan(&mut assembler, &[]), []);
@@ -125,7 +137,7 @@ mod tests {
 
     #[test]
     fn more_decodes_than_rows_take_turns() {
-        let mut assembler = Assembler::new(2, 2);
+        let mut assembler = fixed(2, 2);
         assert_eq!(plan(&mut assembler, &[Decode; 3]), [(0, 1), (1, 1)]);
         assert_eq!(plan(&mut assembler, &[Decode; 3]), [(2, 1), (0, 1)]);
         assert_eq!(plan(&mut assembler, &[Decode; 3]), [(1, 1), (2, 1)]);
@@ -133,7 +145,7 @@ mod tests {
 
     #[test]
     fn more_prompts_than_rows_take_turns() {
-        let mut assembler = Assembler::new(2, 2);
+        let mut assembler = fixed(2, 2);
         let mut rows = [0; 5];
         for _ in 0..10 {
             for (request, share) in plan(&mut assembler, &[Prefill(9); 5]) {
@@ -146,7 +158,7 @@ mod tests {
     /// No batch is larger than it may be, and none is smaller than it could be.
     #[test]
     fn batches_are_full_and_never_too_full() {
-        let mut assembler = Assembler::new(7, 5);
+        let mut assembler = fixed(7, 5);
         for case in 0_u32..4_096 {
             let demands: Vec<_> = (0..6)
                 .map(|request| match case >> (2 * request) & 3 {

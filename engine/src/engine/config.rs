@@ -1,5 +1,7 @@
 //! What a host may choose about an engine.
 
+use std::time::Duration;
+
 use latchless::ModelSpec;
 
 use super::error::EngineError;
@@ -20,6 +22,7 @@ pub struct EngineConfig {
     pub(crate) stream_events: u32,
     pub(crate) prefill_rows: Option<u32>,
     pub(crate) idle_tokens: u32,
+    pub(crate) token_interval: Option<Duration>,
 }
 
 impl Default for EngineConfig {
@@ -31,6 +34,7 @@ impl Default for EngineConfig {
             stream_events: 256,
             prefill_rows: None,
             idle_tokens: u32::MAX,
+            token_interval: None,
         }
     }
 }
@@ -67,12 +71,22 @@ impl EngineConfig {
         self
     }
 
-    /// Rows of one batch that prompts may take; all that the decodes leave by default. Fewer shorten
-    /// the time between two tokens of running requests while a long prompt is computed, and the time
-    /// until a cancel is seen.
+    /// Rows of one batch that prompts may take at most; all that the decodes leave by default.
     #[must_use]
     pub fn prefill_rows(mut self, rows: u32) -> Self {
         self.prefill_rows = Some(rows);
+        self
+    }
+
+    /// The time between two tokens of running requests that is to hold while prompts are computed: each
+    /// batch takes as much of the prompts as fits into it, by what batches took so far. It is also how
+    /// long a cancel waits for the batch that is being computed. While nobody generates, batches are
+    /// longer. By default there is none, and batches are full.
+    ///
+    /// A target below what the decodes take alone cannot hold; prompts then get a few rows a batch.
+    #[must_use]
+    pub fn token_interval(mut self, target: Duration) -> Self {
+        self.token_interval = Some(target);
         self
     }
 
@@ -92,6 +106,7 @@ impl EngineConfig {
             ("max_requests", self.max_requests),
             ("stream_events", self.stream_events),
             ("prefill_rows", self.prefill_rows.unwrap_or(1)),
+            ("token_interval", u32::from(self.token_interval != Some(Duration::ZERO))),
         ];
         if let Some((setting, _)) = settings.into_iter().find(|(_, value)| *value == 0) {
             return Err(EngineError::Zero { setting });

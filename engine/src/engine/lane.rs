@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use latchless::RequestId;
 
@@ -13,6 +14,7 @@ use super::assemble::{Assembler, Demand, Share};
 use super::completion::FinishReason;
 use super::config::EngineConfig;
 use super::idle::{Idle, IdleSequences};
+use super::pace::Pacer;
 use super::pressure::Parked;
 use super::queue::Queue;
 use super::running::Running;
@@ -45,6 +47,7 @@ pub struct Lane<B: Backend> {
     /// Something ended since the parked were looked at.
     pub(super) room_changed: bool,
     assembler: Assembler,
+    pacer: Pacer,
     demands: Vec<Demand>,
     shares: Vec<Share>,
 }
@@ -116,8 +119,9 @@ impl<B: Backend> Lane<B> {
             parked: Vec::new(),
             states: Vec::new(),
             room_changed: false,
-            assembler: Assembler::new(
-                limits.batch_rows,
+            assembler: Assembler::new(limits.batch_rows),
+            pacer: Pacer::new(
+                config.token_interval,
                 config.prefill_rows.unwrap_or(limits.batch_rows),
             ),
             demands: Vec::new(),
@@ -213,9 +217,16 @@ impl<B: Backend> Lane<B> {
         self.demands.clear();
         self.demands.extend(self.running.iter().map(Running::demand));
         let mut shares = std::mem::take(&mut self.shares);
-        self.assembler.assemble(&self.demands, &mut shares);
+        let pacer = &self.pacer;
+        let prefill_rows = |decodes| pacer.prefill_rows(decodes);
+        self.assembler.assemble(&self.demands, prefill_rows, &mut shares);
         if !shares.is_empty() {
+            let start = Instant::now();
             self.decode(&shares, report);
+            // What took several attempts says nothing of a batch.
+            if report.failed_decodes == 0 {
+                self.pacer.observe(report.decode_rows, report.prefill_rows, start.elapsed());
+            }
         }
         self.shares = shares;
     }

@@ -40,6 +40,7 @@ mod gate;
 mod handle;
 mod idle;
 mod lane;
+mod pace;
 mod pressure;
 mod queue;
 mod request;

@@ -7,7 +7,8 @@ use latchless_engine::backend::scripted::Gate;
 use latchless_engine::{EngineConfig, FinishReason, Priority, Request, Sampling, TryRecvError};
 
 use super::support::{
-    ENOUGH, assert_nothing_held, endless, ready, reason, started, stepped, text, text_of,
+    ENOUGH, assert_nothing_held, endless, ready, reason, started, stepped, stepped_with, text,
+    text_of,
 };
 
 /// With one sequence, requests run one after another.
@@ -129,4 +130,37 @@ fn a_grammar_that_cannot_be_followed_fails_its_own_request() {
     assert_eq!(engine.submit(agent, Request::text("q")).unwrap().wait().text, "hi");
     engine.shutdown();
     assert_nothing_held(&engine);
+}
+
+/// Rows of the prompt in each batch that computes a part of it beside the one who generates.
+fn chunks(target: Duration) -> Vec<usize> {
+    let backend = endless().batch_rows(64).record_batches().build();
+    let probe = backend.probe();
+    let config = EngineConfig::default().token_interval(target);
+    let (engine, mut lane, agent) = stepped_with(backend, config);
+    let mut talker = engine.submit(agent, Request::text("q").max_tokens(900)).unwrap();
+    for _ in 0..3 {
+        lane.step();
+    }
+    let mut reader = engine.submit(agent, Request::text("w".repeat(400)).max_tokens(1)).unwrap();
+    let before = probe.decodes() as usize;
+    let mut steps = 0;
+    while reader.completion().is_none() {
+        lane.step();
+        steps += 1;
+        ready(&mut reader);
+        assert_eq!(ready(&mut talker).len(), if steps == 1 { 4 } else { 1 }, "a token a step");
+    }
+    probe.batches()[before..].iter().map(|batch| batch.len() - 1).collect()
+}
+
+/// A target that nothing can hold leaves the prompt a few rows a batch; one that everything holds gives it
+/// all the room there is, in growing steps. The times themselves are simulated in the pacer's own tests.
+#[test]
+fn a_prompt_takes_what_the_time_between_tokens_leaves() {
+    let least = chunks(Duration::from_nanos(1));
+    assert_eq!((least.len(), least[0], least[99]), (101, 4, 4), "{least:?}");
+    let most = chunks(Duration::from_hours(1));
+    assert!(most.len() < 12 && most.contains(&63), "{most:?}");
+    assert!(most.iter().sum::<usize>() == 401 && least.iter().sum::<usize>() == 401);
 }
