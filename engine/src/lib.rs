@@ -31,9 +31,9 @@ mod engine;
 
 pub use self::backend::{ChatMessage, Draw, Penalties, Sampling, Token};
 pub use self::engine::{
-    AgentError, Answer, Blocking, Completion, DrainTimeout, Engine, EngineConfig, EngineError,
-    Event, FinishReason, Lane, Priority, Prompt, Request, RequestError, RunReport, StepReport,
-    SubmitError, Timings, TokenStream, TryRecvError, Usage,
+    AgentError, Answer, Blocking, Completion, DrainTimeout, Draining, Engine, EngineConfig,
+    EngineError, Event, FinishReason, Lane, Priority, Prompt, Request, RequestError, Retiring,
+    RunReport, StepReport, SubmitError, SwapError, Timings, TokenStream, TryRecvError, Usage,
 };
 
 /// The README's examples are compiled, and those of them that need no model run.

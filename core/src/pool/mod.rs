@@ -121,6 +121,11 @@ impl BlockPool {
         self.accounts.slots()
     }
 
+    /// Whether the agent of this handle has its account still.
+    pub fn has_account(&self, agent: AgentHandle) -> bool {
+        self.accounts.used(agent).is_some()
+    }
+
     /// Blocks that an agent has; 0 for one that has left.
     pub fn used_by(&self, agent: AgentHandle) -> u32 {
         self.accounts.used(agent).unwrap_or(0)

@@ -67,7 +67,7 @@ fn run(args: &Args) -> Result<ExitCode, DemoError> {
     out.write_all(headline.as_bytes())?;
 
     let Started { engine, threads } = started;
-    let mut watch = screen.watch(&setup.agents, engine.pool());
+    let mut watch = screen.watch(&setup.agents, &engine.pool());
     let round = agents::ask_all(&engine, &setup.agents, setup.manner, &interrupt, &mut *watch)?;
     drop(watch);
     let shape = Shape { limits: engine.limits(), threads };

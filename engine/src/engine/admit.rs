@@ -264,8 +264,9 @@ impl<B: Backend> Lane<B> {
         if blocks == 0 {
             return;
         }
-        let agent: AgentHandle = self.running[to].ticket().agent();
-        if let Some(lease) = self.running[from].ticket_mut().lend(blocks, agent) {
+        let account = self.running[to].ticket().account();
+        let lent = account.and_then(|to| self.running[from].ticket_mut().lend(blocks, to));
+        if let Some(lease) = lent {
             self.running[to].ticket_mut().borrow(lease);
         }
     }

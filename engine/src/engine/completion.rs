@@ -15,6 +15,9 @@ pub struct Completion {
     pub request: RequestId,
     /// Whose request it was.
     pub agent: AgentHandle,
+    /// The model that answered: 0 for the engine's first, one more with each
+    /// [swap](super::Engine::swap).
+    pub generation: u64,
     /// Why it ended.
     pub reason: FinishReason,
     /// Tokens read and written.

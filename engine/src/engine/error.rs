@@ -29,9 +29,41 @@ pub enum EngineError {
     /// The pool was not made.
     #[error(transparent)]
     Pool(#[from] PoolConfigError),
+    /// No context was given.
+    #[error("an engine without a context; give it at least one")]
+    NoLanes,
     /// The operating system gave no thread for the lane.
     #[error("no thread for the lane: {0}; end other threads, or step the lane yourself")]
     Thread(#[source] io::Error),
+}
+
+/// A generation that was replaced has not finished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the model before has {remaining} requests to finish; wait for them or cancel them")]
+pub struct Draining {
+    /// Requests of it that have not ended; 0 when only its memory is still to be freed.
+    pub remaining: u32,
+}
+
+/// The model was not replaced. The one before serves on, and everything is as it was.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SwapError<E> {
+    /// The new one could not be loaded.
+    #[error("the new model was not loaded, the old one serves on: {0}")]
+    Load(#[source] E),
+    /// The model that was replaced last has not finished, and three at once are too many.
+    #[error(transparent)]
+    Draining(Draining),
+    /// Another thread is loading one.
+    #[error("another thread is replacing the model; try again when it is done")]
+    Swapping,
+    /// No engine can be made of the new one.
+    #[error("the new model cannot serve, the old one serves on: {0}")]
+    Engine(#[source] EngineError),
+    /// The engine was shut down.
+    #[error("the engine is closed; make a new one")]
+    Closed,
 }
 
 /// An agent was not registered.

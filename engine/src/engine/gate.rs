@@ -12,10 +12,11 @@ use atomic_waker::AtomicWaker;
 
 use super::wake::thread_waker;
 
-/// Bits 0..32 count requests inside, 32..63 count drains, bit 63 says closed.
+/// Bits 0..32 count requests inside, 32..62 count drains, bit 62 says retired, bit 63 closed.
 const REQUEST: u64 = 1;
 const REQUESTS: u64 = 0xFFFF_FFFF;
 const DRAIN: u64 = 1 << 32;
+const RETIRED: u64 = 1 << 62;
 const CLOSED: u64 = 1 << 63;
 
 /// The longest a drain sleeps before it looks again. The request that leaves last wakes it at once; this
@@ -30,7 +31,9 @@ pub(crate) enum Refused {
     Full,
     /// Somebody drains.
     Draining,
-    /// The engine was shut down or its lane is gone.
+    /// Another one has taken its place.
+    Retired,
+    /// The engine was shut down, or the lane is gone.
     Closed,
 }
 
@@ -51,6 +54,10 @@ impl Gate {
     pub(crate) fn enter(&self) -> Result<(), Refused> {
         let mut word = self.word.load(Ordering::Acquire);
         loop {
+            // First: there is somebody else to go to, also when the lane behind this gate is gone.
+            if word & RETIRED != 0 {
+                return Err(Refused::Retired);
+            }
             if word & CLOSED != 0 {
                 return Err(Refused::Closed);
             }
@@ -73,13 +80,31 @@ impl Gate {
         }
     }
 
-    /// Goes out. A drain that sees the count without this request also sees all that it gave back.
-    pub(crate) fn leave(&self) {
+    /// Goes out. A drain that sees the count without this request also sees all that it gave back. `true`
+    /// for the last one out of a retired gate.
+    pub(crate) fn leave(&self) -> bool {
         let before = self.word.fetch_sub(REQUEST, Ordering::AcqRel);
         debug_assert!(before & REQUESTS > 0, "a request left twice");
-        if before & REQUESTS == REQUEST && (before & !CLOSED) >= DRAIN {
+        let last = before & REQUESTS == REQUEST;
+        if last && before & !(CLOSED | RETIRED | REQUESTS) != 0 {
             self.idle.wake();
         }
+        last && before & RETIRED != 0
+    }
+
+    /// Lets nobody in any more, because another gate has taken its place; those inside go on.
+    pub(crate) fn retire(&self) {
+        self.word.fetch_or(RETIRED, Ordering::AcqRel);
+    }
+
+    pub(crate) fn is_retired(&self) -> bool {
+        self.word.load(Ordering::Acquire) & RETIRED != 0
+    }
+
+    /// Whether it was retired and all are out: nobody will be inside again.
+    pub(crate) fn is_deserted(&self) -> bool {
+        let word = self.word.load(Ordering::Acquire);
+        word & RETIRED != 0 && word & REQUESTS == 0
     }
 
     /// Requests inside, those in the middle of a submit included.
@@ -141,6 +166,18 @@ mod tests {
         gate.leave();
         assert_eq!(gate.enter(), Ok(()));
         assert_eq!(gate.inside(), 2);
+    }
+
+    #[test]
+    fn a_retired_gate_lets_out_and_not_in() {
+        let gate = Gate::new(2);
+        gate.enter().unwrap();
+        gate.retire();
+        assert_eq!(gate.enter(), Err(Refused::Retired));
+        assert!(!gate.is_deserted());
+        assert!(gate.leave() && gate.is_deserted());
+        gate.close();
+        assert_eq!(gate.enter(), Err(Refused::Retired));
     }
 
     #[test]

@@ -1,17 +1,20 @@
 //! The engine as its hosts see it.
 
 use std::fmt;
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use latchless::{AgentHandle, AgentId, BlockPool, Directory, Inbox, PoolConfig, RequestId};
+use arc_swap::ArcSwap;
+use latchless::{AgentHandle, AgentId, BlockPool, Directory, RequestId};
 
-use super::config::{EngineConfig, blocks_of};
-use super::control::Control;
+use super::config::EngineConfig;
+use super::control::Front;
 use super::error::{AgentError, DrainTimeout, EngineError};
+use super::generation::Generation;
 use super::lane::Lane;
+use super::make::Maker;
 use super::shared::Shared;
 use crate::backend::{Backend, Limits, Model};
 
@@ -37,17 +40,26 @@ use crate::backend::{Backend, Limits, Model};
 #[derive(Clone)]
 pub struct Engine(Arc<Handle>);
 
-/// Shuts down when the last handle is gone; the lane holds `Shared` without it.
-struct Handle(Arc<Shared>);
+/// Shuts down when the last `Engine` is gone; lanes do not hold it.
+pub(crate) struct Handle {
+    pub(crate) front: Arc<Front>,
+    /// The model in force.
+    pub(crate) live: ArcSwap<Generation>,
+    directory: Directory,
+    config: EngineConfig,
+    /// Numbers of lanes, over all generations.
+    lanes: AtomicU32,
+    pub(crate) swapping: Mutex<()>,
+}
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        shutdown(&self.0);
+        shutdown(self);
     }
 }
 
 impl Engine {
-    /// An engine, and the lane that the host steps itself or [spawns](Lane::spawn).
+    /// An engine with one lane, which the host steps itself or [spawns](Lane::spawn).
     ///
     /// # Errors
     /// [`EngineError`] when a setting is zero or the pool cannot be made.
@@ -55,31 +67,36 @@ impl Engine {
         backend: B,
         config: EngineConfig,
     ) -> Result<(Self, Lane<B>), EngineError> {
-        let limits = backend.limits();
-        config.validate(limits)?;
-        let model = backend.model();
-        let blocks = config.blocks.unwrap_or_else(|| blocks_of(model.spec(), limits));
-        let pool = PoolConfig::new(blocks, model.spec().clone()).max_agents(config.max_agents);
-        let pool = Arc::new(BlockPool::new(pool)?);
-        let shared = Arc::new(Shared {
-            control: Arc::new(Control::new(config.max_requests)),
-            directory: Directory::new(Arc::clone(&pool)),
-            inbox: Inbox::with_capacity(config.max_requests as usize),
-            model,
-            limits,
-            pool,
-            max_requests: config.max_requests,
-            stream_events: config.stream_events,
-            broken: AtomicBool::new(false),
-            thread_id: OnceLock::new(),
-            thread: Mutex::new(None),
-        });
-        let lane = Lane::new(backend, Arc::clone(&shared), config);
-        Ok((Self(Arc::new(Handle(shared))), lane))
+        let (engine, mut lanes) = Self::with_lanes([backend], config)?;
+        let lane = lanes.pop().ok_or(EngineError::NoLanes)?;
+        Ok((engine, lane))
     }
 
-    pub(super) fn shared(&self) -> &Shared {
-        &self.0.0
+    /// An engine with a lane for each context. Each has its own pool, its own thread if it is
+    /// [spawned](Lane::spawn), and its own agents: an agent's requests go where its first one went, which
+    /// is the lane with the fewest requests. A lane that fails takes its own requests along, and its
+    /// agents go to others.
+    ///
+    /// # Errors
+    /// [`EngineError`] when there is no context, a setting is zero or a pool cannot be made.
+    pub fn with_lanes<B: Backend>(
+        contexts: impl IntoIterator<Item = B>,
+        config: EngineConfig,
+    ) -> Result<(Self, Vec<Lane<B>>), EngineError> {
+        let front = Arc::new(Front::new(config.max_requests));
+        let lane_numbers = AtomicU32::new(0);
+        let maker = Maker { front: &front, config, home: None, lane_numbers: &lane_numbers };
+        let (generation, lanes) = maker.generation(0, contexts)?;
+        let home = Arc::clone(&generation.lanes()[0].pool);
+        let handle = Handle {
+            front,
+            live: ArcSwap::from_pointee(generation),
+            directory: Directory::new(home),
+            config,
+            lanes: lane_numbers,
+            swapping: Mutex::new(()),
+        };
+        Ok((Self(Arc::new(handle)), lanes))
     }
 
     /// An engine whose lane has a thread of its own.
@@ -87,9 +104,25 @@ impl Engine {
     /// # Errors
     /// As [`Engine::new`], and [`EngineError::Thread`].
     pub fn start<B: Backend>(backend: B, config: EngineConfig) -> Result<Self, EngineError> {
-        let (engine, lane) = Self::new(backend, config)?;
-        lane.spawn()?;
+        Self::start_lanes([backend], config)
+    }
+
+    /// An engine with a lane for each context, each with a thread of its own; see
+    /// [`with_lanes`](Self::with_lanes).
+    ///
+    /// # Errors
+    /// As [`Engine::with_lanes`], and [`EngineError::Thread`].
+    pub fn start_lanes<B: Backend>(
+        contexts: impl IntoIterator<Item = B>,
+        config: EngineConfig,
+    ) -> Result<Self, EngineError> {
+        let (engine, lanes) = Self::with_lanes(contexts, config)?;
+        lanes.into_iter().try_for_each(Lane::spawn)?;
         Ok(engine)
+    }
+
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.0
     }
 
     /// The handle of the agent with this name; registers it when it is new. For once per agent, not for
@@ -98,19 +131,26 @@ impl Engine {
     /// # Errors
     /// [`AgentError`] when the name is empty or too long, or the directory is full.
     pub fn agent(&self, name: &str) -> Result<AgentHandle, AgentError> {
-        Ok(self.shared().directory.get_or_register(&AgentId::new(name)?)?)
+        Ok(self.0.directory.get_or_register(&AgentId::new(name)?)?)
     }
 
     /// Asks the lane to end a request, and returns at once. The acknowledgement is a
     /// [`Completion`](super::Completion) with the reason `Cancelled` and the number of blocks freed,
     /// unless the request ended before it was seen. `false` when it has ended or never was.
     pub fn cancel(&self, request: RequestId) -> bool {
-        self.shared().control.cancel(request)
+        self.0.any_lane(|lane| {
+            lane.control.roster.is_owner_of(request) && lane.control.cancel(request)
+        })
     }
 
-    /// The requests that are waiting or running, oldest first.
+    /// The requests that are waiting or running, those of each lane oldest first.
     pub fn pending(&self) -> Vec<RequestId> {
-        self.shared().control.roster.inside()
+        let mut inside = Vec::new();
+        self.0.any_lane(|lane| {
+            inside.extend(lane.control.roster.inside());
+            false
+        });
+        inside
     }
 
     /// Waits until all requests have ended, at most `timeout`; meanwhile submits are refused, and
@@ -123,8 +163,8 @@ impl Engine {
     /// # Errors
     /// [`DrainTimeout`] names the requests that have not ended.
     pub fn drain(&self, timeout: Duration) -> Result<u32, DrainTimeout> {
-        let before = self.shared().control.gate.inside();
-        if self.shared().control.gate.drain(timeout) {
+        let before = self.0.front.gate.inside();
+        if self.0.front.gate.drain(timeout) {
             return Ok(before);
         }
         Err(DrainTimeout { pending: self.pending() })
@@ -137,36 +177,78 @@ impl Engine {
     ///
     /// A host that steps the lane itself finds everything ended by its next step.
     pub fn shutdown(&self) {
-        shutdown(self.shared());
+        shutdown(&self.0);
     }
 
-    /// The pool that requests take their blocks from.
-    pub fn pool(&self) -> &Arc<BlockPool> {
-        &self.shared().pool
+    /// The pool that requests take their blocks from: that of the first lane of the model in force.
+    pub fn pool(&self) -> Arc<BlockPool> {
+        Arc::clone(&self.0.first_lane().pool)
+    }
+
+    /// The pools of all lanes of the model in force.
+    pub fn pools(&self) -> Vec<Arc<BlockPool>> {
+        let generation = self.0.live.load();
+        generation.lanes().iter().map(|lane| Arc::clone(&lane.pool)).collect()
     }
 
     /// The agents.
     pub fn directory(&self) -> &Directory {
-        &self.shared().directory
+        &self.0.directory
     }
 
-    /// The model.
-    pub fn model(&self) -> &Arc<dyn Model> {
-        &self.shared().model
+    /// The model in force.
+    pub fn model(&self) -> Arc<dyn Model> {
+        Arc::clone(&self.0.first_lane().model)
     }
 
-    /// What the context can hold.
+    /// How often the model was [replaced](Self::swap).
+    pub fn generation(&self) -> u64 {
+        self.0.live.load().number
+    }
+
+    /// What the context of the first lane can hold.
     pub fn limits(&self) -> Limits {
-        self.shared().limits
+        self.0.first_lane().limits
+    }
+}
+
+impl Handle {
+    fn first_lane(&self) -> Arc<Shared> {
+        Arc::clone(&self.live.load().lanes()[0])
+    }
+
+    /// A generation of as many lanes as there are contexts.
+    pub(crate) fn generation<B: Backend>(
+        &self,
+        number: u64,
+        contexts: impl IntoIterator<Item = B>,
+    ) -> Result<(Generation, Vec<Lane<B>>), EngineError> {
+        let maker = Maker {
+            front: &self.front,
+            config: self.config,
+            home: Some(self.directory.pool()),
+            lane_numbers: &self.lanes,
+        };
+        maker.generation(number, contexts)
+    }
+
+    /// Asks every lane, also those of a model that was replaced, until one says yes.
+    fn any_lane(&self, ask: impl FnMut(&Arc<Shared>) -> bool) -> bool {
+        let live = self.live.load_full();
+        // After the live one: a swap notes what it replaces before it publishes what replaces it.
+        let retiring = self.front.retiring.load_full();
+        let other = retiring.iter().filter(|retiring| !Arc::ptr_eq(retiring, &live));
+        other.flat_map(|other| other.lanes()).chain(live.lanes()).any(ask)
     }
 }
 
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let generation = self.0.live.load();
         f.debug_struct("Engine")
-            .field("model", &self.shared().model.name())
-            .field("limits", &self.shared().limits)
-            .field("requests", &self.shared().control.gate.inside())
+            .field("generation", &generation.number)
+            .field("lanes", &generation.lanes())
+            .field("requests", &self.0.front.gate.inside())
             .finish_non_exhaustive()
     }
 }
@@ -204,9 +286,22 @@ impl<B: Backend> Lane<B> {
     }
 }
 
-fn shutdown(shared: &Shared) {
-    shared.control.gate.close();
-    shared.control.bell.ring();
+pub(crate) fn shutdown(handle: &Handle) {
+    handle.front.gate.close();
+    let mut lanes = Vec::new();
+    handle.any_lane(|lane| {
+        lane.control.gate.close();
+        lane.control.bell.ring();
+        lanes.push(Arc::clone(lane));
+        false
+    });
+    for lane in lanes {
+        join(&lane);
+    }
+}
+
+/// Waits for the thread of a lane that was told to end.
+fn join(shared: &Shared) {
     // A waker that shuts down, or drops the last handle, runs on the lane's own thread.
     if shared.thread_id.get() == Some(&thread::current().id()) {
         return;

@@ -13,6 +13,7 @@ use latchless::RequestId;
 use super::assemble::{Assembler, Demand, Share};
 use super::completion::FinishReason;
 use super::config::EngineConfig;
+use super::generation::Presence;
 use super::idle::{Idle, IdleSequences};
 use super::pace::Pacer;
 use super::pressure::Parked;
@@ -24,7 +25,7 @@ use crate::backend::{Backend, BackendError, Batch, Model, SequenceId};
 /// Drives a backend for one engine. Whoever owns it calls [`step`](Self::step), or hands it to a thread
 /// with [`spawn`](Self::spawn).
 ///
-/// Dropping a lane closes its engine and ends all its requests. A lane whose step panicked is good for
+/// Dropping a lane ends all its requests; an engine without another one is closed. A lane whose step panicked is good for
 /// nothing else.
 #[must_use = "dropping the lane closes its engine"]
 pub struct Lane<B: Backend> {
@@ -50,6 +51,8 @@ pub struct Lane<B: Backend> {
     pacer: Pacer,
     demands: Vec<Demand>,
     shares: Vec<Share>,
+    /// The last field: gone when everything else is.
+    _presence: Presence,
 }
 
 /// What one step did.
@@ -78,7 +81,8 @@ pub struct StepReport {
     pub running: u32,
     /// Requests that wait for one, parked ones included.
     pub waiting: u32,
-    /// The engine is closed and everything has ended: no step will do anything.
+    /// The engine is closed, or the lane's model was replaced, and everything has ended: no step will do
+    /// anything, and the lane is to be dropped.
     pub closed: bool,
 }
 
@@ -104,7 +108,12 @@ pub struct RunReport {
 }
 
 impl<B: Backend> Lane<B> {
-    pub(super) fn new(backend: B, shared: Arc<Shared>, config: EngineConfig) -> Self {
+    pub(super) fn new(
+        backend: B,
+        shared: Arc<Shared>,
+        config: EngineConfig,
+        presence: Presence,
+    ) -> Self {
         let limits = shared.limits;
         Self {
             model: Arc::clone(&shared.model),
@@ -128,6 +137,7 @@ impl<B: Backend> Lane<B> {
             shares: Vec::new(),
             backend,
             shared,
+            _presence: presence,
         }
     }
 
@@ -135,7 +145,8 @@ impl<B: Backend> Lane<B> {
     /// when there is nothing to do.
     pub fn step(&mut self) -> StepReport {
         let mut report = StepReport::default();
-        if self.shared.control.gate.is_closed() {
+        let gate = &self.shared.control.gate;
+        if gate.is_closed() || gate.is_deserted() {
             report.ended = self.close();
             report.closed = true;
             return report;

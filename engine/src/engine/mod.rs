@@ -27,6 +27,7 @@
 //! step computes the last token of every running request and, in what is left of the batch, parts of the
 //! prompts that came in.
 
+mod accounts;
 mod admit;
 mod assemble;
 mod attend;
@@ -37,9 +38,11 @@ mod control;
 mod decode;
 mod error;
 mod gate;
+mod generation;
 mod handle;
 mod idle;
 mod lane;
+mod make;
 mod pace;
 mod pressure;
 mod queue;
@@ -49,15 +52,19 @@ mod running;
 mod shared;
 mod stream;
 mod submit;
+mod swap;
 mod text;
 mod ticket;
 mod wake;
 
 pub use self::completion::{Completion, FinishReason, Timings, Usage};
 pub use self::config::EngineConfig;
-pub use self::error::{AgentError, DrainTimeout, EngineError, RequestError, SubmitError};
+pub use self::error::{
+    AgentError, DrainTimeout, Draining, EngineError, RequestError, SubmitError, SwapError,
+};
 pub use self::handle::Engine;
 pub use self::lane::{Lane, RunReport, StepReport};
 pub use self::queue::Priority;
 pub use self::request::{Prompt, Request};
 pub use self::stream::{Answer, Blocking, Event, TokenStream, TryRecvError};
+pub use self::swap::Retiring;

@@ -8,12 +8,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use latchless::RequestId;
 
+/// Bits of an id that count; those above say whose roster it is.
+const COUNT_BITS: u32 = 40;
+
 /// A place holds `id << 1 | cancelled`; ids start at 1, so 0 is free.
 const FREE: u64 = 0;
 const CANCELLED: u64 = 1;
 
 #[derive(Debug)]
 pub(crate) struct Roster {
+    /// What all its ids have in the bits above the count.
+    owner: u64,
     next: AtomicU64,
     places: Box<[AtomicU64]>,
     /// Somebody cancelled since the lane last looked: without it the lane would look at every waiting
@@ -22,16 +27,22 @@ pub(crate) struct Roster {
 }
 
 impl Roster {
-    /// Room for `limit` requests at once.
-    pub(crate) fn new(limit: u32) -> Self {
+    /// Room for `limit` requests at once, of the owner with this number: ids of two owners differ.
+    pub(crate) fn new(limit: u32, owner: u32) -> Self {
         // Twice the requests: at least half of the places are free, so an id is found in two tries on
         // average.
         let places = (limit as usize).max(1) * 2;
         Self {
+            owner: u64::from(owner) << COUNT_BITS,
             next: AtomicU64::new(1),
             places: (0..places).map(|_| AtomicU64::new(FREE)).collect(),
             news: AtomicBool::new(false),
         }
+    }
+
+    /// Whether an id is of this roster.
+    pub(crate) fn is_owner_of(&self, id: RequestId) -> bool {
+        id.0 >> COUNT_BITS == self.owner >> COUNT_BITS
     }
 
     fn place(&self, id: RequestId) -> &AtomicU64 {
@@ -42,7 +53,7 @@ impl Roster {
     /// places; so of any run of `places` tries by all threads one succeeds: lock-free.
     pub(crate) fn claim(&self) -> RequestId {
         loop {
-            let id = RequestId(self.next.fetch_add(1, Ordering::Relaxed));
+            let id = RequestId(self.owner | self.next.fetch_add(1, Ordering::Relaxed));
             // Relaxed is enough for both: nothing is read through a place but the word itself.
             let claimed = self.place(id).compare_exchange(
                 FREE,
@@ -106,7 +117,7 @@ mod tests {
 
     #[test]
     fn an_old_id_never_hits_the_place_s_new_owner() {
-        let roster = Roster::new(1);
+        let roster = Roster::new(1, 0);
         let first = roster.claim();
         roster.release(first);
         let second = roster.claim();
@@ -123,8 +134,17 @@ mod tests {
     }
 
     #[test]
+    fn ids_of_two_owners_differ() {
+        let (one, other) = (Roster::new(2, 1), Roster::new(2, 2));
+        let (mine, theirs) = (one.claim(), other.claim());
+        assert!(mine != theirs && one.is_owner_of(mine) && !one.is_owner_of(theirs));
+        assert!(!one.cancel(theirs) && one.cancel(mine));
+        assert_eq!(one.inside(), [mine]);
+    }
+
+    #[test]
     fn a_taken_place_is_skipped() {
-        let roster = Roster::new(1);
+        let roster = Roster::new(1, 0);
         let long = roster.claim();
         for _ in 0..100 {
             let id = roster.claim();
@@ -136,7 +156,7 @@ mod tests {
 
     #[test]
     fn ids_are_unique_across_threads() {
-        let roster = Arc::new(Roster::new(4));
+        let roster = Arc::new(Roster::new(4, 0));
         let threads: Vec<_> = (0..4)
             .map(|_| {
                 let roster = Arc::clone(&roster);

@@ -1,11 +1,13 @@
-//! What an engine's handles and its lane have in common.
+//! What an engine's handles and one lane have in common.
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{JoinHandle, ThreadId};
 
-use latchless::{BlockPool, Directory, Inbox};
+use latchless::{BlockPool, Inbox};
 
+use super::accounts::Accounts;
 use super::completion::FinishReason;
 use super::control::Control;
 use super::error::RequestError;
@@ -17,7 +19,7 @@ pub(crate) struct Shared {
     pub(crate) model: Arc<dyn Model>,
     pub(crate) limits: Limits,
     pub(crate) pool: Arc<BlockPool>,
-    pub(crate) directory: Directory,
+    pub(crate) accounts: Accounts,
     pub(crate) inbox: Inbox<Arrival>,
     pub(crate) max_requests: u32,
     pub(crate) stream_events: u32,
@@ -30,8 +32,17 @@ pub(crate) struct Shared {
     pub(crate) thread: Mutex<Option<JoinHandle<()>>>,
 }
 
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("model", &self.model.name())
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Shared {
-    /// Ends what is in the inbox of an engine that is closed.
+    /// Ends what is in the inbox of a lane that is closed.
     ///
     /// The lane calls it after it has seen the gate closed, a submitting thread when it sees the gate
     /// closed after its push: with the fences of both, one of them finds the arrival. Ending is a
@@ -87,7 +98,8 @@ mod tests {
         let backend = ScriptedBackend::builder(Script::Echo).build();
         let (engine, lane) = Engine::new(backend, EngineConfig::default()).unwrap();
         let agent = engine.agent("late").unwrap();
-        let shared = engine.shared();
+        let generation = engine.handle().live.load_full();
+        let shared = &generation.lanes()[0];
         let seat = shared.control.take_seat().unwrap();
         let now = Instant::now();
         let (outlet, mut reader) = stream(seat.id, agent, &shared.control, now, 1);

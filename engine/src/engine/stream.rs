@@ -264,6 +264,7 @@ impl TokenStream {
         Completion {
             request: self.request,
             agent: self.agent,
+            generation: self.control.generation,
             reason: FinishReason::Failed(RequestError::LaneGone),
             usage: Usage { generated_tokens: self.generated, ..Usage::default() },
             timings: Timings { total: self.submitted.elapsed(), ..Timings::default() },

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use latchless::AgentHandle;
 
+use super::control::NoSeat;
 use super::error::SubmitError;
 use super::gate::Refused;
 use super::handle::Engine;
@@ -22,13 +23,51 @@ impl Engine {
     ///
     /// # Errors
     /// [`SubmitError`]; nothing was taken then.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a request is handed over; that a swap in the middle has it read twice is our affair"
+    )]
     pub fn submit(&self, agent: AgentHandle, request: Request) -> Result<TokenStream, SubmitError> {
         let submitted = Instant::now();
-        let shared = self.shared();
         request.validate()?;
+        loop {
+            let generation = self.handle().live.load_full();
+            match generation.lane_of(agent).submit(agent, &request, submitted) {
+                // A swap came between: its generation is there already, and the next may only come when
+                // this one is gone. Or the lane went, and the next look finds another.
+                Err(Turned::Elsewhere) if generation.is_served() => {}
+                Err(Turned::Elsewhere) => return Err(SubmitError::Closed),
+                Err(Turned::Away(error)) => return Err(error),
+                Ok(stream) => return Ok(stream),
+            }
+        }
+    }
+}
+
+/// Why a lane did not take a request.
+enum Turned {
+    /// Another lane may.
+    Elsewhere,
+    /// For good.
+    Away(SubmitError),
+}
+
+impl<E: Into<SubmitError>> From<E> for Turned {
+    fn from(error: E) -> Self {
+        Self::Away(error.into())
+    }
+}
+
+impl Shared {
+    fn submit(
+        &self,
+        agent: AgentHandle,
+        request: &Request,
+        submitted: Instant,
+    ) -> Result<TokenStream, Turned> {
         let Request { prompt, max_tokens, sampling, stops, priority, deadline } = request;
-        let mut prompt = shared.tokens_of(prompt)?;
-        let sequence_tokens = shared.limits.tokens_per_sequence;
+        let mut prompt = self.tokens_of(prompt)?;
+        let sequence_tokens = self.limits.tokens_per_sequence;
         let too_long =
             || SubmitError::PromptTooLong { prompt_tokens: prompt.len(), sequence_tokens };
         let prompt_tokens = u32::try_from(prompt.len()).map_err(|_| too_long())?;
@@ -36,38 +75,44 @@ impl Engine {
             .checked_sub(prompt_tokens)
             .filter(|room| *room > 0)
             .ok_or_else(too_long)?;
-        let max_tokens = max_tokens.min(room);
+        let max_tokens = room.min(*max_tokens);
         // Here, so that the lane allocates nothing while it generates.
         prompt.reserve_exact(max_tokens as usize);
 
-        let seat = shared.control.take_seat().map_err(|refused| match refused {
-            Refused::Full => SubmitError::TooManyRequests { limit: shared.max_requests },
-            Refused::Draining => SubmitError::Draining,
-            Refused::Closed => SubmitError::Closed,
+        let seat = self.control.take_seat().map_err(|refused| match refused {
+            NoSeat::InLane(Refused::Retired | Refused::Closed) => Turned::Elsewhere,
+            NoSeat::InEngine(Refused::Closed | Refused::Retired) => SubmitError::Closed.into(),
+            NoSeat::InEngine(Refused::Full) | NoSeat::InLane(Refused::Full) => {
+                SubmitError::TooManyRequests { limit: self.max_requests }.into()
+            }
+            NoSeat::InEngine(Refused::Draining) | NoSeat::InLane(Refused::Draining) => {
+                SubmitError::Draining.into()
+            }
         })?;
-        let lease = shared.pool.allocate_sequence_owned(agent, prompt_tokens + max_tokens)?;
+        let account = self.accounts.of(agent, &self.pool)?;
+        let lease = self.pool.allocate_sequence_owned(account, prompt_tokens + max_tokens)?;
         let blocks = lease.len();
-        let request = seat.id;
+        let id = seat.id;
         // Never more slots than tokens that can come.
-        let events = shared.stream_events.min(max_tokens);
-        let (outlet, stream) = stream::stream(request, agent, &shared.control, submitted, events);
+        let events = self.stream_events.min(max_tokens);
+        let (outlet, stream) = stream::stream(id, agent, &self.control, submitted, events);
         let ticket = Ticket::new(seat, lease, outlet, agent, submitted, prompt_tokens);
+        let (sampling, stops) = (sampling.clone(), stops.clone());
+        let (priority, deadline) = (*priority, *deadline);
         let arrival = Arrival { ticket, prompt, max_tokens, sampling, stops, priority, deadline };
-        tracing::debug!(%request, prompt_tokens, max_tokens, blocks, "submitted");
-        if !shared.deliver(arrival) {
-            return Err(SubmitError::TooManyRequests { limit: shared.max_requests });
+        tracing::debug!(request = %id, prompt_tokens, max_tokens, blocks, "submitted");
+        if !self.deliver(arrival) {
+            return Err(SubmitError::TooManyRequests { limit: self.max_requests }.into());
         }
         Ok(stream)
     }
-}
 
-impl Shared {
-    fn tokens_of(&self, prompt: Prompt) -> Result<Vec<Token>, SubmitError> {
+    fn tokens_of(&self, prompt: &Prompt) -> Result<Vec<Token>, SubmitError> {
         let read = |text: &str| self.model.tokenize(text, true).map_err(SubmitError::Prompt);
         let tokens = match prompt {
-            Prompt::Text(text) => read(&text)?,
+            Prompt::Text(text) => read(text)?,
             Prompt::Chat(messages) => {
-                read(&self.model.chat_prompt(&messages).map_err(SubmitError::Prompt)?)?
+                read(&self.model.chat_prompt(messages).map_err(SubmitError::Prompt)?)?
             }
             Prompt::Tokens(tokens) => {
                 let vocabulary = self.model.vocabulary_size();
@@ -75,7 +120,7 @@ impl Shared {
                 if let Some(&token) = tokens.iter().find(|token| !known(token)) {
                     return Err(SubmitError::UnknownToken { token, vocabulary });
                 }
-                tokens
+                tokens.clone()
             }
         };
         if tokens.is_empty() {

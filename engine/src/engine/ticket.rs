@@ -19,6 +19,7 @@ pub(crate) struct Ticket {
     held: Option<Held>,
     outlet: Outlet,
     request: RequestId,
+    generation: u64,
     agent: AgentHandle,
     submitted: Instant,
     usage: Usage,
@@ -51,6 +52,7 @@ impl Ticket {
     ) -> Self {
         Self {
             request: seat.id,
+            generation: seat.generation(),
             held: Some(Held { seat, lease, prefix: None }),
             outlet,
             agent,
@@ -67,6 +69,11 @@ impl Ticket {
 
     pub(crate) fn agent(&self) -> AgentHandle {
         self.agent
+    }
+
+    /// The agent's handle in the pool of this lane.
+    pub(crate) fn account(&self) -> Option<AgentHandle> {
+        self.held.as_ref().map(|held| held.lease.agent())
     }
 
     pub(crate) fn is_cancelled(&self) -> bool {
@@ -154,6 +161,7 @@ impl Ticket {
         self.outlet.send(Event::Finished(Completion {
             request: self.request,
             agent: self.agent,
+            generation: self.generation,
             reason,
             usage: self.usage,
             timings: Timings {

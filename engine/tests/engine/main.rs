@@ -3,6 +3,7 @@
 mod cancels;
 mod drains;
 mod failures;
+mod lanes;
 #[cfg(feature = "llama")]
 mod llama;
 mod order;
@@ -10,4 +11,5 @@ mod pressure;
 mod requests;
 mod sharing;
 mod support;
+mod swaps;
 mod threads;

@@ -11,7 +11,9 @@ pub struct AgentHandle {
 }
 
 impl AgentHandle {
-    pub(crate) fn slot(self) -> u32 {
+    /// Its slot, below the pool's [`max_agents`](crate::BlockPool::max_agents): an index for what a host
+    /// keeps beside each agent. Another agent may get it when this one has left.
+    pub fn slot(self) -> u32 {
         self.slot
     }
 

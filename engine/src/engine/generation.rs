@@ -1,0 +1,196 @@
+//! One model in force: its lanes, and which agent is where.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use atomic_waker::AtomicWaker;
+use latchless::AgentHandle;
+
+use super::control::{Control, Front};
+use super::error::Draining;
+use super::shared::Shared;
+use super::wake::thread_waker;
+
+/// An agent without a lane.
+const NOWHERE: u32 = 0;
+
+/// The longest a wait for a generation's end sleeps before it looks again; see `gate`.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// The lanes of one model. An agent stays in its lane, where its sequence is.
+#[derive(Debug)]
+pub(crate) struct Generation {
+    pub(crate) number: u64,
+    lanes: Box<[Arc<Shared>]>,
+    /// By the agents' slots, the lane's index and one, or nowhere. A slot's next agent inherits it: that
+    /// is as good a lane as another.
+    routes: Box<[AtomicU32]>,
+    /// Where the search for a lane with little to do starts.
+    turn: AtomicU32,
+    watch: Arc<Watch>,
+}
+
+impl Generation {
+    /// Of at least one lane, for agents with slots below `agents`.
+    pub(crate) fn new(number: u64, lanes: Vec<Arc<Shared>>, agents: u32) -> Self {
+        let controls = lanes.iter().map(|lane| Arc::clone(&lane.control)).collect();
+        let watch = Arc::new(Watch::new(controls));
+        Self {
+            number,
+            lanes: lanes.into(),
+            routes: (0..agents).map(|_| AtomicU32::new(NOWHERE)).collect(),
+            turn: AtomicU32::new(0),
+            watch,
+        }
+    }
+
+    pub(crate) fn lanes(&self) -> &[Arc<Shared>] {
+        &self.lanes
+    }
+
+    /// What is left of it, to be watched without keeping it.
+    pub(crate) fn watch(&self) -> &Arc<Watch> {
+        &self.watch
+    }
+
+    /// Whether somebody may take a request: a lane of this generation, or one of the next.
+    pub(crate) fn is_served(&self) -> bool {
+        self.lanes.iter().any(|lane| {
+            let gate = &lane.control.gate;
+            gate.is_retired() || !gate.is_closed()
+        })
+    }
+
+    /// The lane that an agent's requests go to: where the last one went, unless that lane is gone, or else
+    /// the one with the fewest requests.
+    pub(crate) fn lane_of(&self, agent: AgentHandle) -> &Arc<Shared> {
+        let first = &self.lanes[0];
+        if self.lanes.len() == 1 {
+            return first;
+        }
+        let Some(route) = self.routes.get(agent.slot() as usize) else { return first };
+        // Relaxed: a lane is reached through `lanes`, which does not change.
+        let now = route.load(Ordering::Relaxed);
+        let there = now.checked_sub(1).and_then(|index| self.lanes.get(index as usize));
+        if let Some(lane) = there.filter(|lane| !lane.control.gate.is_closed()) {
+            return lane;
+        }
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) as usize;
+        let count = self.lanes.len();
+        let index = (0..count)
+            .map(|step| (turn + step) % count)
+            .min_by_key(|index| {
+                let gate = &self.lanes[*index].control.gate;
+                (gate.is_closed(), gate.inside())
+            })
+            .unwrap_or(0);
+        // Of two threads of one agent one wins, and both go where it went.
+        match route.compare_exchange(now, index as u32 + 1, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => &self.lanes[index],
+            Err(theirs) => theirs
+                .checked_sub(1)
+                .and_then(|index| self.lanes.get(index as usize))
+                .unwrap_or(first),
+        }
+    }
+}
+
+/// What is left of a generation: its requests, and its lanes with their memory.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    controls: Box<[Arc<Control>]>,
+    lanes_left: AtomicU32,
+    /// The last lane goes.
+    leaving: AtomicBool,
+    /// It went, and what was kept of it.
+    gone: AtomicBool,
+    waker: AtomicWaker,
+}
+
+impl Watch {
+    fn new(controls: Box<[Arc<Control>]>) -> Self {
+        let lanes = controls.len() as u32;
+        Self {
+            controls,
+            lanes_left: AtomicU32::new(lanes),
+            leaving: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
+            waker: AtomicWaker::new(),
+        }
+    }
+
+    /// Requests that have not ended.
+    pub(crate) fn remaining(&self) -> u32 {
+        self.controls.iter().map(|control| control.gate.inside()).sum()
+    }
+
+    /// Whether all its lanes are gone, with their contexts.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
+    }
+
+    /// Takes the note away that `front` keeps of a generation whose last lane went before the note was made.
+    pub(crate) fn forget_if_leaving(&self, front: &Front) {
+        // SeqCst: pairs with the fence in `Presence::drop`; one of us sees the other.
+        fence(Ordering::SeqCst);
+        if self.leaving.load(Ordering::Relaxed) {
+            self.forget(front);
+        }
+    }
+
+    fn forget(&self, front: &Front) {
+        let retiring = front.retiring.load_full();
+        if retiring.is_some_and(|retiring| std::ptr::eq(&raw const **retiring.watch(), self)) {
+            front.retiring.store(None);
+        }
+    }
+
+    /// Waits until it is gone, at most `timeout`.
+    pub(crate) fn wait(&self, timeout: Duration) -> Result<(), Draining> {
+        // A timeout too long for the clock is none.
+        let deadline = Instant::now().checked_add(timeout);
+        loop {
+            self.waker.register(&thread_waker());
+            if self.is_gone() {
+                return Ok(());
+            }
+            let left =
+                deadline.map_or(LOOK_AGAIN, |at| at.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                return Err(Draining { remaining: self.remaining() });
+            }
+            thread::park_timeout(left.min(LOOK_AGAIN));
+        }
+    }
+}
+
+/// Held by a lane; its last field, so that it is dropped when the lane's memory is free.
+#[derive(Debug)]
+pub(crate) struct Presence {
+    front: Arc<Front>,
+    watch: Arc<Watch>,
+}
+
+impl Presence {
+    pub(crate) fn new(front: Arc<Front>, watch: Arc<Watch>) -> Self {
+        Self { front, watch }
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        // AcqRel: the last one out has seen all that the others gave back.
+        if self.watch.lanes_left.fetch_sub(1, Ordering::AcqRel) != 1 {
+            return;
+        }
+        self.watch.leaving.store(true, Ordering::Relaxed);
+        // SeqCst: pairs with the fence in `Watch::forget_if_leaving`.
+        fence(Ordering::SeqCst);
+        // A generation that was replaced is kept there only; with it goes the model.
+        self.watch.forget(&self.front);
+        self.watch.gone.store(true, Ordering::Release);
+        self.watch.waker.wake();
+    }
+}
