@@ -44,6 +44,7 @@ mod idle;
 mod lane;
 mod make;
 mod pace;
+mod piece;
 mod pressure;
 mod queue;
 mod request;
@@ -64,6 +65,7 @@ pub use self::error::{
 };
 pub use self::handle::Engine;
 pub use self::lane::{Lane, RunReport, StepReport};
+pub use self::piece::Piece;
 pub use self::queue::Priority;
 pub use self::request::{Prompt, Request};
 pub use self::stream::{Answer, Blocking, Event, TokenStream, TryRecvError};

@@ -7,6 +7,7 @@ use latchless::RequestId;
 use super::assemble::Demand;
 use super::completion::FinishReason;
 use super::error::RequestError;
+use super::piece::Piece;
 use super::queue::Priority;
 use super::text::TextFilter;
 use super::ticket::Ticket;
@@ -59,6 +60,8 @@ pub(crate) struct Running<S> {
     /// Its state is in host memory; it leaves its sequence at the end of the step.
     pub(crate) parked: bool,
     text: TextFilter,
+    /// The text that became certain last; kept to spare an allocation a token.
+    certain: String,
     /// Why it is over; it is taken out at the end of the step.
     ended: Option<FinishReason>,
 }
@@ -88,6 +91,7 @@ impl<S> Running<S> {
             leader: None,
             parked: false,
             text: TextFilter::new(stops),
+            certain: String::new(),
             ended: None,
         }
     }
@@ -162,9 +166,9 @@ impl<S> Running<S> {
             return;
         }
         model.token_bytes(token, self.text.bytes_mut());
-        let mut text = String::new();
-        let stop = self.text.advance(&mut text);
-        self.ticket.send(token, text, now);
+        self.certain.clear();
+        let stop = self.text.advance(&mut self.certain);
+        self.ticket.send(token, Piece::from(self.certain.as_str()), now);
         if let Some(index) = stop {
             self.ended = Some(FinishReason::Stop { index });
         } else if self.ticket.generated() >= self.max_tokens {

@@ -20,6 +20,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use super::completion::{Completion, FinishReason, Timings, Usage};
 use super::control::Control;
 use super::error::RequestError;
+use super::piece::Piece;
 use super::wake::thread_waker;
 use crate::backend::Token;
 
@@ -35,7 +36,7 @@ pub enum Event {
         token: Token,
         /// The text that became certain with it: empty while a character is not whole or a stop string
         /// may be starting, and more than the token's own when that is decided.
-        text: String,
+        text: Piece,
     },
     /// Text of earlier tokens that was held back; no more comes.
     Held {
@@ -50,7 +51,8 @@ impl Event {
     /// The text to show for this event, in whole characters; empty when there is none.
     pub fn text(&self) -> &str {
         match self {
-            Self::Token { text, .. } | Self::Held { text } => text,
+            Self::Token { text, .. } => text,
+            Self::Held { text } => text,
             Self::Finished(_) => "",
         }
     }

@@ -7,6 +7,7 @@ use latchless::{AgentHandle, OwnedLease, RequestId};
 use super::completion::{Completion, FinishReason, Timings, Usage};
 use super::control::Seat;
 use super::error::RequestError;
+use super::piece::Piece;
 use super::stream::{Event, Outlet};
 use crate::backend::Token;
 
@@ -134,7 +135,7 @@ impl Ticket {
     }
 
     /// Sends a token.
-    pub(crate) fn send(&mut self, token: Token, text: String, now: Instant) {
+    pub(crate) fn send(&mut self, token: Token, text: Piece, now: Instant) {
         self.usage.generated_tokens += 1;
         self.first_token.get_or_insert_with(|| now.saturating_duration_since(self.submitted));
         self.outlet.send(Event::Token { token, text });

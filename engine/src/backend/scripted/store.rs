@@ -6,13 +6,25 @@ use super::super::{Limits, SequenceId, Token};
 const EMPTY: u64 = 0xCBF2_9CE4_8422_2325;
 
 /// The tokens of one sequence.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct History {
     tokens: Vec<Token>,
     /// After each token, the hash of all up to it, so that a truncation is no recount.
     hashes: Vec<u64>,
     /// Where each token lies.
     cells: Vec<u32>,
+}
+
+impl History {
+    /// With room for all that a sequence can have, so that a token allocates nothing.
+    fn of(limits: Limits) -> Self {
+        let most = limits.tokens_per_sequence.min(limits.cells) as usize;
+        Self {
+            tokens: Vec::with_capacity(most),
+            hashes: Vec::with_capacity(most),
+            cells: Vec::with_capacity(most),
+        }
+    }
 }
 
 /// As many cells as the context has; one cell may be several sequences'.
@@ -27,7 +39,7 @@ pub(super) struct Store {
 impl Store {
     pub(super) fn new(limits: Limits) -> Self {
         Self {
-            sequences: (0..limits.sequences).map(|_| History::default()).collect(),
+            sequences: (0..limits.sequences).map(|_| History::of(limits)).collect(),
             keepers: vec![0; limits.cells as usize],
             free: (0..limits.cells).rev().collect(),
         }
@@ -78,17 +90,15 @@ impl Store {
 
     /// Makes `to`, which is empty, begin with `tokens` tokens of `from`, in the same cells.
     pub(super) fn share(&mut self, from: SequenceId, to: SequenceId, tokens: u32) {
-        let source = &self.sequences[from.0 as usize];
         let len = tokens as usize;
-        let shared = History {
-            tokens: source.tokens[..len].to_vec(),
-            hashes: source.hashes[..len].to_vec(),
-            cells: source.cells.iter().take(len).copied().collect(),
-        };
-        for cell in &shared.cells {
+        let [from, to] = [from.0 as usize, to.0 as usize];
+        let Ok([source, target]) = self.sequences.get_disjoint_mut([from, to]) else { return };
+        target.tokens.extend_from_slice(&source.tokens[..len]);
+        target.hashes.extend_from_slice(&source.hashes[..len]);
+        target.cells.extend(source.cells.iter().take(len));
+        for cell in &target.cells {
             self.keepers[*cell as usize] += 1;
         }
-        self.sequences[to.0 as usize] = shared;
     }
 }
 
