@@ -1,4 +1,5 @@
-//! `cargo xtask bench`: builds the benchmarks in release, with every contender, and hands over to one.
+//! `cargo xtask bench`: builds the benchmarks in release, with every contender, and hands over to one. The
+//! engine's needs a model and what llama.cpp is built with; both are seen to first.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -6,6 +7,7 @@ use std::process::{Command, ExitCode};
 use clap::{Args, ValueEnum};
 
 use crate::run::{self, Failed};
+use crate::{model, prerequisites};
 
 /// Shown at the end of `cargo xtask bench --help`.
 pub(crate) const EXAMPLES: &str = "\
@@ -15,6 +17,7 @@ Examples:
   cargo xtask bench tails --json tails.json       starved and frozen threads; about 12 minutes
   cargo xtask bench agents --json agents.json     transitions, claims, changes, output; about 2 minutes
   cargo xtask bench tails --quick                 half a minute; not for comparing
+  cargo xtask bench engine --json engine.json     a real model; about 5 minutes
   cargo xtask bench pool -- --backends latchless,mutex_owner --threads 2
 
 Leave the machine alone meanwhile. The first build takes a minute or two.
@@ -53,6 +56,8 @@ enum Bench {
     Tails,
     /// What agents do: transitions, claims, changes and output beside the locked systems they replace
     Agents,
+    /// The engine on a model beside a plain llama.cpp loop: throughput, latency, long prompts, swaps
+    Engine,
 }
 
 /// Why nothing was measured.
@@ -69,6 +74,10 @@ pub(crate) enum Error {
         problem: &'static str,
     },
 
+    /// An option that the benchmark does not have.
+    #[error("the engine's benchmark draws no picture; leave --svg out")]
+    NoPicture,
+
     /// It did not compile.
     #[error("the benchmark could not be built: {0}; the reason is printed above")]
     Build(Failed),
@@ -82,7 +91,7 @@ impl Error {
     /// 2 for what the user has to put right, else 1.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Output { .. } => 2,
+            Self::Output { .. } | Self::NoPicture => 2,
             Self::Build(_) | Self::Start(_) => 1,
         }
     }
@@ -91,21 +100,35 @@ impl Error {
 /// Runs a benchmark. Returns its exit code, where this process is still there to do so.
 ///
 /// # Errors
-/// An option is to be put right first, or the build failed.
-pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, Error> {
+/// An option, the machine or the model is to be put right first, or the build failed.
+pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, crate::Error> {
     args.check()?;
-    eprintln!("building the benchmark (the first time a minute or two)");
-    let bin = match args.bench {
-        Bench::Pool => "pool",
-        Bench::Tails => "tails",
-        Bench::Agents => "agents",
-    };
-    let bench = ["--release", "-p", "latchless-benches", "--features", "kvbm", "--bin", bin];
-    run::run(run::cargo().arg("build").args(bench)).map_err(Error::Build)?;
+    let mut what = vec!["--release"];
+    let mut model = None;
+    match args.bench {
+        Bench::Pool | Bench::Tails | Bench::Agents => {
+            let bin = match args.bench {
+                Bench::Pool => "pool",
+                Bench::Tails => "tails",
+                _ => "agents",
+            };
+            what.extend(["-p", "latchless-benches", "--features", "kvbm", "--bin", bin]);
+        }
+        Bench::Engine => {
+            prerequisites::ensure()?;
+            model = Some(model::locate()?);
+            what.extend(["-p", "latchless-engine", "--example", "figures"]);
+        }
+    }
+    eprintln!("building the benchmark (the first time a minute or two, with llama.cpp five)");
+    run::run(run::cargo().arg("build").args(&what)).map_err(Error::Build)?;
 
     // `cargo run` rather than a path: cargo alone knows its target folder.
     let mut command = run::cargo();
-    command.args(["run", "--quiet"]).args(bench).arg("--");
+    command.args(["run", "--quiet"]).args(&what).arg("--");
+    if let Some(model) = &model {
+        command.arg("--model").arg(model);
+    }
     args.pass_on(&mut command);
     let status = run::hand_over(&mut command).map_err(Error::Start)?;
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1).into())
@@ -114,6 +137,9 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, Error> {
 impl BenchArgs {
     /// A file that cannot be written is told before minutes of measuring, not after.
     fn check(&self) -> Result<(), Error> {
+        if self.bench == Bench::Engine && self.svg.is_some() {
+            return Err(Error::NoPicture);
+        }
         for (option, path) in [("--json", &self.json), ("--svg", &self.svg)] {
             let Some(path) = path else { continue };
             let refuse = |problem| Err(Error::Output { option, path: path.clone(), problem });
@@ -174,6 +200,13 @@ mod tests {
             let error = parse(words).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{words:?}");
         }
+    }
+
+    #[test]
+    fn the_engine_s_benchmark_draws_nothing() {
+        let refused = parse(&["engine", "--svg", "a.svg"]).unwrap().check().unwrap_err();
+        assert_eq!(refused.exit_code(), 2);
+        parse(&["engine", "--json", "a.json"]).unwrap().check().unwrap();
     }
 
     #[test]

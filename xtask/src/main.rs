@@ -43,7 +43,7 @@ enum Task {
     #[command(after_help = test::EXAMPLES)]
     Test(TestArgs),
 
-    /// Measures the pool beside mutexes and other pools, and prints tables
+    /// Measures the pool beside mutexes and other pools, and the engine beside a plain loop
     #[command(after_help = bench::EXAMPLES)]
     Bench(BenchArgs),
 
@@ -87,7 +87,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().task {
         Task::Demo(args) => demo::run(&args),
         Task::Test(args) => test::run(&args).map(|()| ExitCode::SUCCESS),
-        Task::Bench(args) => bench::run(&args).map_err(Error::from),
+        Task::Bench(args) => bench::run(&args),
         Task::Model => print_model().map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|error| {

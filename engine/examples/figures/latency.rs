@@ -1,0 +1,83 @@
+//! What a submit and a cancel cost another thread while the lane decodes.
+
+use std::error::Error;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use latchless_engine::backend::llama::ContextOptions;
+use latchless_engine::{Engine, EngineConfig, Event, FinishReason, Request, Token};
+
+use crate::Bench;
+use crate::report::{Report, micros, millis, percentile};
+
+const GROUP: &str = "latency";
+
+pub(crate) fn measure(bench: &Bench, report: &mut Report) -> Result<(), Box<dyn Error>> {
+    // One thread for ggml, so that the host has a core: what is measured is the engine, not the scheduler.
+    let options = ContextOptions { threads: Some(1), ..bench.options(4096, 4) };
+    let engine = Engine::start(bench.model.context(&options)?, EngineConfig::default())?;
+    let talker = engine.agent("talker")?;
+    let asker = engine.agent("asker")?;
+    let prompt: Vec<Token> = (1000..1016).map(Token).collect();
+    let endless = || {
+        // No sequence ends by itself for a while.
+        let asked = Request::tokens(prompt.iter().copied()).max_tokens(1800);
+        engine.submit(talker, asked.sampling(latchless_engine::Sampling::seeded(1)))
+    };
+    let mut running = endless()?;
+    let rounds = bench.rounds(2000, 200);
+    let (mut submits, mut cancels, mut acks, mut steps) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for round in 0..rounds {
+        while let Ok(event) = running.try_recv() {
+            if matches!(event, Event::Finished(_)) {
+                running = endless()?;
+                break;
+            }
+        }
+        let asked = Request::tokens(prompt.iter().copied()).max_tokens(64);
+        let start = Instant::now();
+        let mut stream = engine.submit(asker, asked)?;
+        submits.push(start.elapsed());
+        // Now and then into the queue, the prefill and the decode.
+        thread::sleep(Duration::from_micros(37 * (round as u64 % 97)));
+        let start = Instant::now();
+        stream.cancel();
+        cancels.push(start.elapsed());
+        while let Some(event) = stream.recv() {
+            if let Event::Finished(completion) = event {
+                if completion.reason == FinishReason::Cancelled {
+                    acks.push(start.elapsed());
+                }
+                break;
+            }
+        }
+        // How long a step takes meanwhile: from one token of the other to the next.
+        if round % 8 == 0 && running.recv().is_some() {
+            let now = Instant::now();
+            if running.recv().is_some() {
+                steps.push(now.elapsed());
+            }
+        }
+    }
+    report.add(
+        GROUP,
+        "submit, p50",
+        micros(percentile(&mut submits, 0.5)),
+        "µs",
+        Some("at most 5"),
+    );
+    let wanted = Some("at most 50");
+    report.add(GROUP, "submit, p99.9", micros(percentile(&mut submits, 0.999)), "µs", wanted);
+    report.add(GROUP, "cancel, p50", micros(percentile(&mut cancels, 0.5)), "µs", None);
+    report.add(GROUP, "cancel, p99.9", micros(percentile(&mut cancels, 0.999)), "µs", None);
+    report.add(GROUP, "a step, p50", millis(percentile(&mut steps, 0.5)), "ms", None);
+    report.add(GROUP, "a step, p99", millis(percentile(&mut steps, 0.99)), "ms", None);
+    let acknowledged = percentile(&mut acks, 0.5);
+    report.add(GROUP, "cancel until acknowledged, p50", millis(acknowledged), "ms", None);
+    let acknowledged = percentile(&mut acks, 0.99);
+    let wanted = Some("one step");
+    report.add(GROUP, "cancel until acknowledged, p99", millis(acknowledged), "ms", wanted);
+    engine.shutdown();
+    Ok(())
+}

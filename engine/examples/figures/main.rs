@@ -1,0 +1,112 @@
+//! The engine's figures on a real model, all in one run: `cargo xtask bench engine`.
+//!
+//! Ratios compare within the run, on the same threads, so that another machine, or another load of this
+//! one, gives figures that mean the same. What is measured over steps is stepped by this program's own
+//! thread: batches have the same rows in every run.
+
+#![forbid(unsafe_code)]
+
+mod interval;
+mod latency;
+mod overhead;
+mod plain;
+mod report;
+mod swap;
+mod throughput;
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use latchless_engine::backend::llama::{
+    ContextOptions, LlamaContext, LlamaModel, LoadError, ModelOptions,
+};
+
+use self::report::Report;
+
+/// Measures the engine beside a plain llama.cpp loop, and prints a table
+#[derive(Debug, Parser)]
+#[command(name = "figures", long_about = None)]
+struct Args {
+    /// The GGUF file to run
+    #[arg(long, value_name = "PATH", env = "LATCHLESS_MODEL")]
+    model: PathBuf,
+
+    /// Write the figures to this file as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+
+    /// Threads that compute; with one more than there are free cores all of them wait [default: all cores]
+    #[arg(long, value_name = "N")]
+    threads: Option<u32>,
+
+    /// A short run: shows that everything works
+    #[arg(long)]
+    quick: bool,
+
+    /// Only the figures whose group has this name: throughput, latency, interval, swap, overhead
+    #[arg(long, value_name = "GROUP")]
+    only: Option<String>,
+}
+
+/// What every measurement starts from.
+pub(crate) struct Bench {
+    pub(crate) path: PathBuf,
+    pub(crate) model: Arc<LlamaModel>,
+    pub(crate) quick: bool,
+    pub(crate) threads: Option<u32>,
+}
+
+impl Bench {
+    /// `long` rounds, or `short` ones when that is all that is asked for.
+    pub(crate) fn rounds(&self, long: usize, short: usize) -> usize {
+        if self.quick { short } else { long }
+    }
+
+    pub(crate) fn context(&self, cells: u32, sequences: u32) -> Result<LlamaContext, LoadError> {
+        self.model.context(&self.options(cells, sequences))
+    }
+
+    pub(crate) fn options(&self, cells: u32, sequences: u32) -> ContextOptions {
+        let threads = self.threads;
+        ContextOptions { cells: Some(cells), sequences, threads, ..ContextOptions::default() }
+    }
+}
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+    let model = LlamaModel::load(&args.model, &ModelOptions::default())?;
+    let bench = Bench { path: args.model.clone(), model, quick: args.quick, threads: args.threads };
+    let mut report = Report::new(&args.model, args.quick);
+    let wanted = |group| args.only.as_deref().is_none_or(|only| only == group);
+    if wanted("overhead") {
+        overhead::measure(&bench, &mut report)?;
+    }
+    if wanted("throughput") {
+        throughput::measure(&bench, &mut report)?;
+    }
+    if wanted("latency") {
+        latency::measure(&bench, &mut report)?;
+    }
+    if wanted("interval") {
+        interval::measure(&bench, &mut report)?;
+    }
+    if wanted("swap") {
+        swap::measure(&bench, &mut report)?;
+    }
+    if let Some(path) = &args.json {
+        report.write(path)?;
+    }
+    Ok(())
+}

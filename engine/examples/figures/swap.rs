@@ -1,0 +1,125 @@
+//! The model is replaced under load: what is lost, how long streams pause, and what stays in memory.
+
+use std::error::Error;
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use latchless_engine::backend::llama::{LlamaModel, LoadError, ModelOptions};
+use latchless_engine::{Engine, EngineConfig, Event, Request, Token};
+
+use crate::Bench;
+use crate::report::{Report, millis, percentile};
+
+const GROUP: &str = "swap";
+const HOSTS: u32 = 3;
+
+/// What one host saw.
+#[derive(Default)]
+struct Seen {
+    answered: u64,
+    failed: u64,
+    gaps: Vec<Duration>,
+}
+
+/// Memory of this process that is not a mapped file, in MiB.
+fn anonymous_mib() -> f64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let kib = status.lines().find_map(|line| {
+        line.strip_prefix("RssAnon:")?.trim().strip_suffix("kB")?.trim().parse::<f64>().ok()
+    });
+    kib.unwrap_or(f64::NAN) / 1024.0
+}
+
+fn host(engine: &Engine, number: u32, stop: &AtomicBool) -> Seen {
+    let mut seen = Seen::default();
+    let Ok(agent) = engine.agent(&format!("host {number}")) else { return seen };
+    while !stop.load(Ordering::Acquire) {
+        let prompt = (0..24).map(|index| Token(3000 + 100 * number as i32 + index));
+        let asked = Request::tokens(prompt).max_tokens(32);
+        let Ok(mut stream) = engine.submit(agent, asked) else {
+            seen.failed += 1;
+            continue;
+        };
+        let mut last = None;
+        while let Some(event) = stream.recv() {
+            match event {
+                Event::Finished(completion) if completion.reason.is_success() => seen.answered += 1,
+                Event::Finished(_) => seen.failed += 1,
+                _ => {
+                    let now = Instant::now();
+                    seen.gaps.extend(last.map(|last| now.duration_since(last)));
+                    last = Some(now);
+                }
+            }
+        }
+    }
+    seen
+}
+
+pub(crate) fn measure(bench: &Bench, report: &mut Report) -> Result<(), Box<dyn Error>> {
+    let load = || -> Result<_, LoadError> {
+        let model = LlamaModel::load(&bench.path, &ModelOptions::default())?;
+        let options = bench.options(1024, 4);
+        Ok([model.context(&options)?])
+    };
+    let engine = Engine::start_lanes(load()?, EngineConfig::default())?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let hosts: Vec<_> = (0..HOSTS)
+        .map(|number| {
+            let (engine, stop) = (engine.clone(), Arc::clone(&stop));
+            thread::spawn(move || host(&engine, number, &stop))
+        })
+        .collect();
+    let (mut loads, mut drains) = (Vec::new(), Vec::new());
+    thread::sleep(Duration::from_secs(2));
+    let before = anonymous_mib();
+    let swaps = bench.rounds(5, 2);
+    for _ in 0..swaps {
+        let start = Instant::now();
+        let old = engine.swap(load)?;
+        loads.push(start.elapsed());
+        let start = Instant::now();
+        old.wait(Duration::MAX)?;
+        drains.push(start.elapsed());
+        thread::sleep(Duration::from_millis(300));
+    }
+    let after = anonymous_mib();
+    stop.store(true, Ordering::Release);
+    let mut all = Seen::default();
+    for host in hosts {
+        let seen = host.join().map_err(|_| "a host panicked")?;
+        all.answered += seen.answered;
+        all.failed += seen.failed;
+        all.gaps.extend(seen.gaps);
+    }
+    report.add(GROUP, "swaps", swaps as f64, "", None);
+    report.add(GROUP, "requests that were answered", all.answered as f64, "", None);
+    report.add(GROUP, "requests lost or failed", all.failed as f64, "", Some("0"));
+    report.add(GROUP, "loading, p50", millis(percentile(&mut loads, 0.5)), "ms", None);
+    report.add(
+        GROUP,
+        "until the old one was gone, p50",
+        millis(percentile(&mut drains, 0.5)),
+        "ms",
+        None,
+    );
+    report.add(
+        GROUP,
+        "time between tokens, p50",
+        millis(percentile(&mut all.gaps, 0.5)),
+        "ms",
+        None,
+    );
+    report.add(
+        GROUP,
+        "time between tokens, longest",
+        millis(percentile(&mut all.gaps, 1.0)),
+        "ms",
+        None,
+    );
+    report.add(GROUP, "memory afterwards ÷ before", after / before, "", Some("about 1"));
+    Ok(())
+}
