@@ -83,7 +83,7 @@ impl EngineConfig {
     /// long a cancel waits for the batch that is being computed. While nobody generates, batches are
     /// longer. By default there is none, and batches are full.
     ///
-    /// A target below what the decodes take alone cannot hold; prompts then get a few rows a batch.
+    /// A target below what the decodes take alone cannot hold; prompts then get a row a batch.
     #[must_use]
     pub fn token_interval(mut self, target: Duration) -> Self {
         self.token_interval = Some(target);

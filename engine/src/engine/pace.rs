@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 /// Rows of prompts in a batch at least, whatever they cost: a prompt always moves on.
-pub(crate) const LEAST_ROWS: u32 = 4;
+pub(crate) const LEAST_ROWS: u32 = 1;
 
 /// Rows to begin with, when nothing is known.
 const FIRST_ROWS: u32 = 16;
@@ -184,8 +184,7 @@ mod tests {
             pacer.observe(4, pacer.prefill_rows(4), Duration::from_millis(90));
         }
         assert_eq!((pacer.prefill_rows(4), pacer.prefill_rows(0)), (LEAST_ROWS, LEAST_ROWS));
-        // A batch that cannot have so many rows has fewer.
-        assert_eq!(Pacer::new(Some(Duration::from_nanos(1)), 2).prefill_rows(4), 2);
+        assert_eq!(Pacer::new(Some(Duration::from_nanos(1)), 1).prefill_rows(4), 1);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The engine against the cases 15 to 22 of its behaviour. One binary, so that llama.cpp is linked once.
 
 mod cancels;
+mod chaos;
 mod drains;
 mod failures;
 mod lanes;
