@@ -24,6 +24,8 @@ Examples:
   cargo xtask demo                                eight agents, the small default model
   cargo xtask demo --agents 16 --max-tokens 64
   cargo xtask demo --model ~/models/some.gguf --threads 8
+  cargo xtask demo --shared-prefix                the same instructions for all, computed once
+  cargo xtask demo --swap --lanes 2               the model is replaced under way; two contexts
   cargo xtask demo --prompt-file prompts.txt --seed 7 --json out.json
 
 The first run fetches the model (98 MB) and compiles llama.cpp (about 5 minutes on two cores).
@@ -64,6 +66,19 @@ pub(crate) struct DemoArgs {
     /// Sample with this seed; without it the likeliest token is always taken
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     seed: Option<u32>,
+
+    /// Contexts that share the work, each with its own pool, threads and agents
+    #[arg(long, value_name = "N", value_parser = one_or_more,
+          allow_negative_numbers = true)]
+    lanes: Option<u32>,
+
+    /// Give every agent the same long instructions: they are computed once
+    #[arg(long)]
+    shared_prefix: bool,
+
+    /// Replace the model while the agents are being answered
+    #[arg(long)]
+    swap: bool,
 
     /// Write the measured figures to this file as JSON
     #[arg(long, value_name = "FILE")]
@@ -177,11 +192,19 @@ impl DemoArgs {
         command.args(["--agents", &self.agents.to_string()]);
         command.args(["--max-tokens", &self.max_tokens.to_string()]);
         command.arg("--model").arg(model);
-        for (option, number) in
-            [("--threads", self.threads), ("--context", self.context), ("--seed", self.seed)]
-        {
+        for (option, number) in [
+            ("--threads", self.threads),
+            ("--context", self.context),
+            ("--seed", self.seed),
+            ("--lanes", self.lanes),
+        ] {
             if let Some(number) = number {
                 command.args([option, &number.to_string()]);
+            }
+        }
+        for (option, given) in [("--shared-prefix", self.shared_prefix), ("--swap", self.swap)] {
+            if given {
+                command.arg(option);
             }
         }
         for (option, path) in [("--prompt-file", &self.prompt_file), ("--json", &self.json)] {
@@ -256,6 +279,10 @@ mod tests {
             "512",
             "--seed",
             "7",
+            "--lanes",
+            "2",
+            "--shared-prefix",
+            "--swap",
             "--prompt-file",
             "p.txt",
             "--json",

@@ -6,11 +6,11 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
-use std::sync::{Condvar, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use latchless::AllocateError;
+use latchless::{AllocateError, BlockPool};
 use latchless_engine::{
     AgentError, ChatMessage, Completion, Engine, Event, FinishReason, Request, Sampling,
     SubmitError, TokenStream,
@@ -31,9 +31,22 @@ pub(crate) struct Manner {
     pub(crate) seed: Option<u32>,
     /// Whether the model has a chat template; without one a prompt is continued as text.
     pub(crate) chat: bool,
+    /// What all of them are told before their own prompts.
+    pub(crate) instructions: Option<&'static str>,
 }
 
 impl Manner {
+    /// What the model is to answer, where it has a chat template.
+    pub(crate) fn messages(&self, prompt: &str) -> Vec<ChatMessage> {
+        let told = self.instructions.map(ChatMessage::system);
+        told.into_iter().chain([ChatMessage::user(prompt)]).collect()
+    }
+
+    /// What the model is to continue, where it has none.
+    pub(crate) fn text(&self, prompt: &str) -> String {
+        self.instructions.map_or_else(|| prompt.to_owned(), |told| format!("{told}\n\n{prompt}"))
+    }
+
     /// How the agent at `index` draws: each with a seed of its own.
     pub(crate) fn sampling(&self, index: usize) -> Sampling {
         self.seed
@@ -42,9 +55,9 @@ impl Manner {
 
     fn request(&self, index: usize, agent: &Agent) -> Request {
         let request = if self.chat {
-            Request::chat([ChatMessage::user(&agent.prompt)])
+            Request::chat(self.messages(&agent.prompt))
         } else {
-            Request::text(&agent.prompt)
+            Request::text(self.text(&agent.prompt))
         };
         request.max_tokens(self.max_tokens).sampling(self.sampling(index))
     }
@@ -145,6 +158,14 @@ pub(crate) struct Round {
 }
 
 impl Round {
+    /// Tokens of all prompts, and of these those that were not computed, because others had them.
+    pub(crate) fn prompts(&self) -> (u64, u64) {
+        let ends = self.outcomes.iter().filter_map(|outcome| outcome.end.as_ref().ok());
+        ends.map(|completion| completion.usage).fold((0, 0), |(all, cached), usage| {
+            (all + u64::from(usage.prompt_tokens), cached + u64::from(usage.cached_tokens))
+        })
+    }
+
     /// Tokens of all answers.
     pub(crate) fn generated(&self) -> u64 {
         let ends = self.outcomes.iter().filter_map(|outcome| outcome.end.as_ref().ok());
@@ -203,6 +224,7 @@ pub(crate) fn ask_all(
     interrupt: &Interrupt,
     watch: &mut dyn Watch,
 ) -> Result<Round, DemoError> {
+    let pools = engine.pools();
     let desk =
         Desk { engine, manner, interrupt, endings: Endings::default(), peak: AtomicU32::new(0) };
     // A barrier would keep those that have started waiting for one that could not.
@@ -261,15 +283,22 @@ pub(crate) fn ask_all(
     let wall = started.elapsed();
     watched?;
 
+    // A model that replaced the one of the beginning has pools of its own.
+    let mut others = engine.pools();
+    others.retain(|pool| pools.iter().all(|known| !Arc::ptr_eq(pool, known)));
     let panicked = || Outcome { text: String::new(), submit: None, end: Err(NotAsked::Panicked) };
-    let usage = engine.pool().usage();
     Ok(Round {
         outcomes: outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(panicked)).collect(),
         wall,
         peak_blocks: desk.peak.into_inner(),
-        total_blocks: usage.total,
-        leaked_blocks: usage.used,
+        total_blocks: pools.iter().map(|pool| pool.usage().total).sum(),
+        leaked_blocks: used(&pools) + used(&others),
     })
+}
+
+/// Blocks that are taken in all of them.
+fn used(pools: &[Arc<BlockPool>]) -> u32 {
+    pools.iter().map(|pool| pool.usage().used).sum()
 }
 
 impl Desk<'_> {
@@ -290,7 +319,7 @@ impl Desk<'_> {
             }
         };
         // Blocks are only taken by submits, so the most are in use right after one.
-        self.peak.fetch_max(self.engine.pool().usage().used, Ordering::Relaxed);
+        self.peak.fetch_max(used(&self.engine.pools()), Ordering::Relaxed);
         tell(News::Asked);
 
         let mut tokens = 0;
@@ -359,7 +388,7 @@ mod tests {
 
     use super::*;
 
-    const MANNER: Manner = Manner { max_tokens: 16, seed: None, chat: false };
+    const MANNER: Manner = Manner { max_tokens: 16, seed: None, chat: false, instructions: None };
 
     fn agents(count: usize) -> Vec<Agent> {
         let agent = |index| Agent { name: format!("agent {index}"), prompt: "Why?".to_owned() };

@@ -9,12 +9,18 @@ const MOST_AGENTS: u32 = 256;
 /// llama.cpp's `GGML_MAX_N_THREADS`.
 const MOST_THREADS: u32 = 512;
 
+/// More contexts than any machine has threads for.
+const MOST_LANES: u32 = 64;
+
 const EXAMPLES: &str = "\
 Examples:
   demo                                            eight agents, the model that cargo xtask fetches
   demo --agents 16 --max-tokens 64
   demo --model ~/models/some.gguf --threads 8
   demo --agents 32 --context 2048                 agents wait until there are blocks for them
+  demo --shared-prefix                            all agents have the same instructions in front
+  demo --swap                                     the model is replaced while they are answered
+  demo --lanes 2                                  two contexts, each with half of the agents
   demo --prompt-file prompts.txt --seed 7 --json out.json
 
 Exit codes: 0 everybody was answered, 1 a request failed, 2 the input has to be put right,
@@ -55,6 +61,19 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) seed: Option<u32>,
 
+    /// Contexts that share the work, each with its own pool, threads and agents
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = lanes,
+          allow_negative_numbers = true)]
+    pub(crate) lanes: u32,
+
+    /// Give every agent the same long instructions: they are computed once
+    #[arg(long)]
+    pub(crate) shared_prefix: bool,
+
+    /// Replace the model while the agents are being answered
+    #[arg(long)]
+    pub(crate) swap: bool,
+
     /// Write the measured figures to this file as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
@@ -72,6 +91,13 @@ fn agents(text: &str) -> Result<u32, String> {
     match one_or_more(text)? {
         number @ ..=MOST_AGENTS => Ok(number),
         _ => Err(format!("one llama.cpp context serves at most {MOST_AGENTS}; ask for fewer")),
+    }
+}
+
+fn lanes(text: &str) -> Result<u32, String> {
+    match one_or_more(text)? {
+        number @ ..=MOST_LANES => Ok(number),
+        _ => Err(format!("at most {MOST_LANES} fit beside each other; ask for fewer")),
     }
 }
 
@@ -106,6 +132,8 @@ mod tests {
             ("--agents", "257", "at most 256"),
             ("--max-tokens", "0", "at least 1"),
             ("--threads", "513", "at most 512"),
+            ("--lanes", "0", "at least 1"),
+            ("--lanes", "65", "at most 64"),
             ("--context", "0", "at least 1"),
             ("--context", "many", "whole number"),
         ] {

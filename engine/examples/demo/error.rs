@@ -65,6 +65,9 @@ pub(crate) enum DemoError {
     /// The warm-up request did not end as it should.
     #[error("the model does not answer: {0}")]
     WarmUp(String),
+    /// The model was not replaced.
+    #[error("the model was not replaced under way: {0}")]
+    Swap(String),
     /// The operating system gave no thread.
     #[error("no thread for an agent: {0}; ask for fewer agents")]
     Thread(#[source] io::Error),
@@ -88,6 +91,7 @@ impl DemoError {
             | Self::Json { .. } => 2,
             Self::Engine(_)
             | Self::WarmUp(_)
+            | Self::Swap(_)
             | Self::Thread(_)
             | Self::Interrupt(_)
             | Self::Output(_) => 1,

@@ -18,9 +18,11 @@ mod prompts;
 mod report;
 mod screen;
 mod setup;
+mod swap;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::thread;
 
 use clap::Parser;
 use latchless_engine::backend::Model;
@@ -30,7 +32,7 @@ use self::args::Args;
 use self::comparison::CompareError;
 use self::error::DemoError;
 use self::figures::{Count, Figures};
-use self::format::counted;
+use self::format::{counted, grouped};
 use self::interrupt::Interrupt;
 use self::plain::Shape;
 use self::screen::Screen;
@@ -68,9 +70,19 @@ fn run(args: &Args) -> Result<ExitCode, DemoError> {
 
     let Started { engine, threads } = started;
     let mut watch = screen.watch(&setup.agents, &engine.pool());
-    let round = agents::ask_all(&engine, &setup.agents, setup.manner, &interrupt, &mut *watch)?;
+    let (round, swapped) = thread::scope(|scope| {
+        let swap = args.swap.then(|| scope.spawn(|| swap::under_way(&setup, &engine, &interrupt)));
+        let round = agents::ask_all(&engine, &setup.agents, setup.manner, &interrupt, &mut *watch);
+        if round.is_err() {
+            interrupt.request();
+        }
+        let panicked = || Err(DemoError::Swap("its thread panicked".to_owned()));
+        let swapped = swap.map(|swap| swap.join().unwrap_or_else(|_| panicked()));
+        (round, swapped.transpose())
+    });
+    let (round, swapped) = (round?, swapped?.flatten());
     drop(watch);
-    let shape = Shape { limits: engine.limits(), threads };
+    let shape = Shape { limits: setup.limits(engine.limits()), threads };
     // Its context goes before the plain loop makes its own.
     engine.shutdown();
     drop(engine);
@@ -81,6 +93,10 @@ fn run(args: &Args) -> Result<ExitCode, DemoError> {
         report::answers(&mut out, &setup.agents, &round, screen.columns())?;
     }
     report::table(&mut out, &setup.agents, &round)?;
+    report::prompts(&mut out, &round)?;
+    if let Some(swapped) = &swapped {
+        report::swapped(&mut out, swapped)?;
+    }
     report::failures(&mut io::stderr(), &setup.agents, &round)?;
     if interrupt.is_requested() {
         return Ok(ExitCode::from(interrupt::EXIT_CODE));
@@ -113,15 +129,20 @@ fn exit_code(round: &Round) -> ExitCode {
 }
 
 fn headline(setup: &Setup, Started { engine, threads }: &Started) -> String {
-    let limits = engine.limits();
+    let limits = setup.limits(engine.limits());
+    let blocks: u32 = engine.pools().iter().map(|pool| pool.usage().total).sum();
     let mut line = format!(
         "{}: {}, context {}, pool {}, {}",
         setup.model_name(),
         counted(setup.model.spec().layers(), "layer"),
         counted(limits.cells, "token"),
-        counted(engine.pool().usage().total, "block"),
+        counted(blocks, "block"),
         counted(*threads, "thread"),
     );
+    let lanes = engine.pools().len() as u32;
+    if lanes > 1 {
+        line.extend([" in ", &grouped(lanes), " lanes"]);
+    }
     if !setup.manner.chat {
         line.push_str("; no chat template, so prompts are continued as text");
     }

@@ -10,6 +10,7 @@ use crate::figures::{Count, percentile, submits, waits};
 use crate::format::{counted, grouped, paragraphs, rate, time};
 use crate::prompts::Agent;
 use crate::screen::{ending, name_width};
+use crate::swap::Swapped;
 
 /// Every agent's question and the whole of its answer.
 pub(crate) fn answers(
@@ -69,6 +70,30 @@ pub(crate) fn table(out: &mut impl Write, agents: &[Agent], round: &Round) -> io
         }
     }
     Ok(())
+}
+
+/// What was not computed, because others had computed it.
+pub(crate) fn prompts(out: &mut impl Write, round: &Round) -> io::Result<()> {
+    let (all, cached) = round.prompts();
+    if cached > 0 {
+        let (all, computed, cached) = (grouped(all), grouped(all - cached), grouped(cached));
+        writeln!(out, "prompts: {all} tokens, {computed} computed, {cached} shared")?;
+    }
+    Ok(())
+}
+
+/// What became of the model that was replaced under way.
+pub(crate) fn swapped(out: &mut impl Write, swapped: &Swapped) -> io::Result<()> {
+    writeln!(
+        out,
+        "swap: loaded in {} while the old model answered; it finished {} requests and was gone after {}; \
+         a question after it: model {}, {}",
+        time(swapped.load),
+        grouped(swapped.remaining),
+        time(swapped.drain),
+        swapped.after.generation,
+        swapped.after.reason
+    )
 }
 
 fn row(outcome: &Outcome) -> String {
