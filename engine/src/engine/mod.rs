@@ -18,14 +18,14 @@
 //! # What is given back
 //!
 //! A request's blocks, its sequence and its place among the requests go back exactly once, whatever ends
-//! it, in this order: the sequence is cleared, the blocks are freed, the completion is published. A host
-//! that sees the completion finds the blocks free.
+//! it, in this order: the sequence is cleared or kept without blocks for the agent's next turn, the blocks
+//! are freed, the completion is published. A host that sees the completion finds the blocks free.
 //!
 //! # Batches
 //!
 //! Continuous batching as in Orca (Yu et al., OSDI 2022): requests join and leave between steps. Each
 //! step computes the last token of every running request and, in what is left of the batch, parts of the
-//! prompts that came in.
+//! prompts that came in. `docs/engine.md` draws a step and tells what becomes of a request on its way.
 
 mod accounts;
 mod admit;

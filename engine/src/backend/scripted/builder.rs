@@ -134,7 +134,7 @@ impl ScriptedBuilder {
         self
     }
 
-    /// [`Probe::batches`] keeps the rows of every decode.
+    /// [`Probe::batches`](super::Probe::batches) keeps the rows of every decode.
     #[must_use]
     pub fn record_batches(mut self) -> Self {
         self.records = true;
