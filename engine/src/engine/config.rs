@@ -92,7 +92,8 @@ impl EngineConfig {
 
     /// Tokens that sequences without a request keep together, for the next turn of their agents and for
     /// prompts that begin alike; as many as there are cells by default. They go when the room is needed.
-    /// With 0 a sequence is cleared when its request ends.
+    /// With 0 a sequence is cleared when its request ends. Where sequences share their cells, rows pass
+    /// over the cells of others, too: what is kept and never used again costs everybody a little.
     #[must_use]
     pub fn idle_tokens(mut self, tokens: u32) -> Self {
         self.idle_tokens = tokens;

@@ -303,3 +303,37 @@ fn real_requests_give_way_and_come_back() {
     }
     assert_nothing_held(&engine);
 }
+
+/// The model is replaced by itself, loaded again with another context, while it answers.
+#[test]
+fn a_real_model_is_replaced_under_way() {
+    let engine = Engine::start(context(2), EngineConfig::default()).unwrap();
+    let agent = engine.agent("traveller").unwrap();
+    let story = question("Tell me a very long story about the sea.").max_tokens(60);
+    let mut before = engine.submit(agent, story).unwrap();
+    assert!(before.recv().is_some());
+    let old = engine
+        .swap(|| {
+            let model = LlamaModel::load(model_path(), &ModelOptions { block_tokens: 64 })?;
+            let options = ContextOptions {
+                cells: Some(512),
+                sequences: 1,
+                threads: Some(1),
+                ..ContextOptions::default()
+            };
+            model.context(&options).map(|context| [context])
+        })
+        .unwrap();
+    let after = engine.submit(agent, question("What is the capital of France?")).unwrap().wait();
+    assert!(after.text.contains("Paris"), "{}", after.text);
+    assert_eq!((after.completion.generation, engine.limits().cells), (1, 512));
+    let story = before.wait();
+    assert!(story.completion.reason.is_success() && story.completion.generation == 0);
+    old.wait(std::time::Duration::MAX).unwrap();
+    let nothing = LlamaModel::load("no such file.gguf", &ModelOptions::default());
+    let failed = engine.swap(|| nothing.map(|_| [context(1)]));
+    assert!(failed.unwrap_err().to_string().contains("no such file.gguf"));
+    let again = engine.submit(agent, question("What is the capital of Italy?")).unwrap().wait();
+    assert!(again.text.contains("Rome"), "{}", again.text);
+    assert_nothing_held(&engine);
+}
