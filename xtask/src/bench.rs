@@ -106,14 +106,9 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, crate::Error> {
     let mut what = vec!["--release"];
     let mut model = None;
     match args.bench {
-        Bench::Pool | Bench::Tails | Bench::Agents => {
-            let bin = match args.bench {
-                Bench::Pool => "pool",
-                Bench::Tails => "tails",
-                _ => "agents",
-            };
-            what.extend(["-p", "latchless-benches", "--features", "kvbm", "--bin", bin]);
-        }
+        Bench::Pool => what.extend(bin("pool")),
+        Bench::Tails => what.extend(bin("tails")),
+        Bench::Agents => what.extend(bin("agents")),
         Bench::Engine => {
             prerequisites::ensure()?;
             model = Some(model::locate()?);
@@ -132,6 +127,10 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, crate::Error> {
     args.pass_on(&mut command);
     let status = run::hand_over(&mut command).map_err(Error::Start)?;
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1).into())
+}
+
+fn bin(name: &str) -> [&str; 6] {
+    ["-p", "latchless-benches", "--features", "kvbm", "--bin", name]
 }
 
 impl BenchArgs {
