@@ -15,6 +15,9 @@ use llama_cpp_2::model::params::LlamaModelParams;
 use llama_cpp_2::sampling::LlamaSampler;
 use llama_cpp_2::token::LlamaToken;
 
+/// The tokens of each answer, and the time that all took.
+pub(crate) type Answers = (Vec<Vec<Token>>, Duration);
+
 pub(crate) struct Plain {
     model: LlamaModel,
     cells: u32,
@@ -55,7 +58,7 @@ impl Plain {
         context: &mut LlamaContext<'_>,
         prompts: &[Vec<Token>],
         most: usize,
-    ) -> Result<(Vec<Vec<Token>>, Duration), Box<dyn Error>> {
+    ) -> Result<Answers, Box<dyn Error>> {
         let mut batch = LlamaBatch::new(512, 1);
         let mut sampler = LlamaSampler::greedy();
         let mut next: Vec<Vec<Token>> = prompts.to_vec();

@@ -8,7 +8,7 @@ use latchless_engine::backend::llama::LlamaContext;
 use latchless_engine::{ChatMessage, Engine, EngineConfig, Lane, Request, Token};
 
 use crate::Bench;
-use crate::plain::Plain;
+use crate::plain::{Answers, Plain};
 use crate::report::{Report, median};
 
 const GROUP: &str = "throughput";
@@ -47,7 +47,7 @@ fn answer(
     engine: &Engine,
     lane: &mut Lane<LlamaContext>,
     prompts: &[Vec<Token>],
-) -> Result<(Vec<Vec<Token>>, Duration), Box<dyn Error>> {
+) -> Result<Answers, Box<dyn Error>> {
     let mut streams = Vec::with_capacity(prompts.len());
     let started = Instant::now();
     for (index, prompt) in prompts.iter().enumerate() {

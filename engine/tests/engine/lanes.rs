@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use latchless_engine::backend::scripted::{DecodeFault, DecodeTrigger};
+use latchless_engine::backend::scripted::{DecodeFault, DecodeTrigger, ScriptedBackend};
 use latchless_engine::{
     Engine, EngineConfig, EngineError, FinishReason, Request, RequestError, SubmitError, Token,
 };
@@ -13,7 +13,7 @@ use super::support::{ENOUGH, alone, babble, endless, reason, text};
 #[test]
 fn agents_are_spread_and_stay() {
     let backends: Vec<_> = (0..3).map(|_| babble(8).build()).collect();
-    let probes: Vec<_> = backends.iter().map(|backend| backend.probe()).collect();
+    let probes: Vec<_> = backends.iter().map(ScriptedBackend::probe).collect();
     let (engine, mut lanes) = Engine::with_lanes(backends, EngineConfig::default()).unwrap();
     let agents: Vec<_> =
         (0..6).map(|index| engine.agent(&format!("agent {index}")).unwrap()).collect();
@@ -99,7 +99,7 @@ fn a_cancel_finds_its_lane() {
 
 #[test]
 fn an_engine_needs_a_lane() {
-    let none: [latchless_engine::backend::scripted::ScriptedBackend; 0] = [];
+    let none: [ScriptedBackend; 0] = [];
     let refused = Engine::with_lanes(none, EngineConfig::default()).unwrap_err();
     assert!(matches!(refused, EngineError::NoLanes));
 }
