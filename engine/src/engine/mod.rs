@@ -37,6 +37,7 @@ mod config;
 mod control;
 mod decode;
 mod error;
+mod event;
 mod gate;
 mod generation;
 mod handle;
@@ -63,10 +64,11 @@ pub use self::config::EngineConfig;
 pub use self::error::{
     AgentError, DrainTimeout, Draining, EngineError, RequestError, SubmitError, SwapError,
 };
+pub use self::event::Event;
 pub use self::handle::Engine;
 pub use self::lane::{Lane, RunReport, StepReport};
 pub use self::piece::Piece;
 pub use self::queue::Priority;
 pub use self::request::{Prompt, Request};
-pub use self::stream::{Answer, Blocking, Event, TokenStream, TryRecvError};
+pub use self::stream::{Answer, Blocking, TokenStream, TryRecvError};
 pub use self::swap::Retiring;

@@ -20,43 +20,12 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use super::completion::{Completion, FinishReason, Timings, Usage};
 use super::control::Control;
 use super::error::RequestError;
-use super::piece::Piece;
+use super::event::{Event, Slot};
 use super::wake::thread_waker;
 use crate::backend::Token;
 
 /// Slots for [`Event::Held`] and [`Event::Finished`].
 const RESERVED: usize = 2;
-
-/// What a request's stream gives, in this order: tokens, at most one `Held`, one `Finished`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// A token was generated.
-    Token {
-        /// The token.
-        token: Token,
-        /// The text that became certain with it: empty while a character is not whole or a stop string
-        /// may be starting, and more than the token's own when that is decided.
-        text: Piece,
-    },
-    /// Text of earlier tokens that was held back; no more comes.
-    Held {
-        /// The text.
-        text: String,
-    },
-    /// The request ended. Nothing follows.
-    Finished(Completion),
-}
-
-impl Event {
-    /// The text to show for this event, in whole characters; empty when there is none.
-    pub fn text(&self) -> &str {
-        match self {
-            Self::Token { text, .. } => text,
-            Self::Held { text } => text,
-            Self::Finished(_) => "",
-        }
-    }
-}
 
 /// Beside the ring: who is to be woken, and by whom.
 #[derive(Debug, Default)]
@@ -71,7 +40,7 @@ struct Signals {
 pub(crate) struct Outlet {
     // In this order: fields are dropped as they are declared, and a reader that waits must find the
     // ring closed when it is woken the last time.
-    ring: Producer<Event>,
+    ring: Producer<Slot>,
     reader: WakeLast,
 }
 
@@ -99,7 +68,7 @@ impl Outlet {
     /// Sends an event. Tokens only after [`has_room`](Self::has_room), one for each; `Held` and
     /// `Finished` once.
     pub(crate) fn send(&mut self, event: Event) {
-        let sent = self.ring.push(event);
+        let sent = self.ring.push(event.into());
         debug_assert!(sent.is_ok(), "an event was sent without room");
         self.reader.0.reader.wake();
     }
@@ -116,7 +85,7 @@ impl Outlet {
 pub struct TokenStream {
     request: RequestId,
     agent: AgentHandle,
-    ring: Consumer<Event>,
+    ring: Consumer<Slot>,
     signals: Arc<Signals>,
     control: Arc<Control>,
     submitted: Instant,
@@ -201,18 +170,19 @@ impl TokenStream {
             return Err(TryRecvError::Ended);
         }
         let event = match self.ring.pop() {
-            Ok(event) => {
+            Ok(slot) => {
                 // See `Outlet::has_room`. A swap and no load: a load may be answered before the slot
                 // just freed is visible, and then both sides could wait for each other.
                 if self.signals.paused.swap(false, Ordering::AcqRel) {
                     self.control.bell.ring();
                 }
-                event
+                slot.into()
             }
             Err(_) if !self.ring.is_abandoned() => return Err(TryRecvError::Empty),
             // What was sent between the two looks is still there.
             Err(_) => {
-                self.ring.pop().unwrap_or_else(|_| Event::Finished(self.without_completion()))
+                let last = self.ring.pop().map(Event::from);
+                last.unwrap_or_else(|_| Event::Finished(self.without_completion()))
             }
         };
         match &event {

@@ -7,8 +7,9 @@ use latchless::{AgentHandle, OwnedLease, RequestId};
 use super::completion::{Completion, FinishReason, Timings, Usage};
 use super::control::Seat;
 use super::error::RequestError;
+use super::event::Event;
 use super::piece::Piece;
-use super::stream::{Event, Outlet};
+use super::stream::Outlet;
 use crate::backend::Token;
 
 /// A request's seat, blocks and way back. Ending it gives back blocks, then the seat, then publishes the
