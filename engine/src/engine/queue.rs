@@ -41,48 +41,66 @@ impl Waiting {
 
 /// In the order of arrival.
 #[derive(Debug, Default)]
-pub(crate) struct Queue(VecDeque<Waiting>);
+pub(crate) struct Queue {
+    waiting: VecDeque<Waiting>,
+    /// How many of them have a deadline: most steps need not look for one.
+    deadlines: usize,
+}
 
 impl Queue {
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.waiting.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.waiting.is_empty()
     }
 
     pub(crate) fn push(&mut self, arrival: Arrival) {
-        self.0.push_back(Waiting { arrival, passed: 0 });
+        self.insert(self.waiting.len(), arrival);
     }
 
     /// Takes the one whose turn it is. Who came before it has been passed over once more.
     pub(crate) fn take(&mut self) -> Option<Arrival> {
         let turn = self.turn()?;
-        for earlier in self.0.range_mut(..turn) {
+        for earlier in self.waiting.range_mut(..turn) {
             earlier.passed += 1;
         }
-        self.0.remove(turn).map(|waiting| waiting.arrival)
+        self.remove(turn)
     }
 
     /// Puts one back to where it was among the others.
     pub(crate) fn put_back(&mut self, arrival: Arrival) {
         let id = arrival.ticket.id();
-        let place = self.0.partition_point(|waiting| waiting.arrival.ticket.id() < id);
-        self.0.insert(place, Waiting { arrival, passed: 0 });
+        let place = self.waiting.partition_point(|waiting| waiting.arrival.ticket.id() < id);
+        self.insert(place, arrival);
     }
 
     /// Of the highest level the one that came first.
     fn turn(&self) -> Option<usize> {
-        let mut levels = self.0.iter().map(Waiting::level).enumerate();
+        let mut levels = self.waiting.iter().map(Waiting::level).enumerate();
         let first = levels.next()?;
         let highest = levels.fold(first, |best, other| if other.1 > best.1 { other } else { best });
         Some(highest.0)
     }
 
+    fn insert(&mut self, place: usize, arrival: Arrival) {
+        self.deadlines += usize::from(arrival.deadline.is_some());
+        self.waiting.insert(place, Waiting { arrival, passed: 0 });
+    }
+
+    fn remove(&mut self, index: usize) -> Option<Arrival> {
+        let arrival = self.waiting.remove(index)?.arrival;
+        self.deadlines -= usize::from(arrival.deadline.is_some());
+        Some(arrival)
+    }
+
     /// The first deadline of any that waits.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.0.iter().filter_map(|waiting| waiting.arrival.deadline).min()
+        if self.deadlines == 0 {
+            return None;
+        }
+        self.waiting.iter().filter_map(|waiting| waiting.arrival.deadline).min()
     }
 
     /// Takes out what `over` names and hands it to `end`; the others keep their order.
@@ -92,22 +110,22 @@ impl Queue {
         mut end: impl FnMut(Arrival),
     ) {
         let mut index = 0;
-        while index < self.0.len() {
-            if !over(&self.0[index].arrival) {
+        while index < self.waiting.len() {
+            if !over(&self.waiting[index].arrival) {
                 index += 1;
-            } else if let Some(waiting) = self.0.remove(index) {
-                end(waiting.arrival);
+            } else if let Some(arrival) = self.remove(index) {
+                end(arrival);
             }
         }
     }
 
     /// Hands everything to `end`, in the order of arrival.
-    pub(crate) fn take_out_all(&mut self, mut end: impl FnMut(Arrival)) {
-        self.0.drain(..).for_each(|waiting| end(waiting.arrival));
+    pub(crate) fn take_out_all(&mut self, end: impl FnMut(Arrival)) {
+        self.take_out(|_| true, end);
     }
 
     /// Drops everything.
     pub(crate) fn clear(&mut self) {
-        self.0.clear();
+        self.take_out_all(drop);
     }
 }
