@@ -170,9 +170,13 @@ fn case_7_reconfigure_races_with_allocations() {
             .collect();
         let mut changed = 0;
         let mut tries = 0_u32;
-        while changed < 200 && tries < 10_000_000 {
-            changed += u64::from(pool.reconfigure(&specs[tries as usize % 2]).is_ok());
-            tries += 1;
+        // A thread that is preempted with blocks in its hands refuses any number of tries: let it run.
+        while changed < 200 {
+            match pool.reconfigure(&specs[tries as usize % 2]) {
+                Ok(()) => changed += 1,
+                Err(_) => thread::yield_now(),
+            }
+            tries = tries.wrapping_add(1);
         }
         done.store(true, Ordering::Release);
         for thread in threads {
@@ -180,7 +184,6 @@ fn case_7_reconfigure_races_with_allocations() {
         }
         changed
     });
-    assert!(changed > 0, "never had the pool for itself");
     assert_eq!((pool.model().number, pool.usage().used), (changed, 0));
 }
 
