@@ -333,9 +333,8 @@ mod tests {
                             thread::yield_now();
                             running.fetch_sub(1, Ordering::SeqCst);
                             if (round + i) % 3 == 0 {
-                                // It dies: the guard is never dropped, a cleaner finds it.
-                                dead.lock().unwrap().push(slot.id());
-                                std::mem::forget(slot);
+                                // It dies: a cleaner ends it before its guard is dropped.
+                                dead.lock().unwrap().push(slot);
                             }
                         }
                         refused
@@ -347,7 +346,7 @@ mod tests {
                     barrier.wait();
                     while done.load(Ordering::Acquire) == 0 {
                         let found = dead.lock().unwrap().pop();
-                        assert!(found.is_none_or(|id| slots.clean_up(id)));
+                        assert!(found.is_none_or(|slot| slots.clean_up(slot.id())));
                         thread::yield_now();
                     }
                 });
@@ -356,8 +355,8 @@ mod tests {
             done.store(1, Ordering::Release);
             refused
         });
-        for id in dead.lock().unwrap().drain(..) {
-            assert!(slots.clean_up(id));
+        for slot in dead.lock().unwrap().drain(..) {
+            assert!(slots.clean_up(slot.id()));
         }
         assert!(most.load(Ordering::SeqCst) <= 5, "above the limit");
         assert!(refused < 10 * ROUNDS);
