@@ -36,11 +36,12 @@ fn target() -> Option<&'static str> {
 /// its source; an explicit target keeps the flags from build scripts and macros.
 pub(super) fn sanitize() -> Vec<Command> {
     // Std's own synchronisation is not instrumented, so that ThreadSanitizer takes its mutexes and scoped
-    // threads for races: it runs the tests that use neither.
+    // threads for races: it runs the tests that use neither, one at a time, for else the harness has a
+    // channel.
     let tests = [
         ("address", &["--lib", "--tests"][..], &[][..]),
         ("leak", &["--lib", "--tests"], &[]),
-        ("thread", &["--test", "unsynchronised"], &[]),
+        ("thread", &["--test", "unsynchronised"], &["--test-threads=1"]),
     ];
     let mut commands = Vec::new();
     for (sanitizer, targets, filters) in tests {
