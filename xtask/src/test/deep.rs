@@ -36,12 +36,11 @@ fn target() -> Option<&'static str> {
 /// its source; an explicit target keeps the flags from build scripts and macros.
 pub(super) fn sanitize() -> Vec<Command> {
     // Std's own synchronisation is not instrumented, so that ThreadSanitizer takes its mutexes and scoped
-    // threads for races: it runs the tests that use neither, one at a time, for else the harness has a
-    // channel.
+    // threads for races: it runs the tests that use neither.
     let tests = [
         ("address", &["--lib", "--tests"][..], &[][..]),
         ("leak", &["--lib", "--tests"], &[]),
-        ("thread", &["--test", "unsynchronised"], &["--test-threads=1"]),
+        ("thread", &["--test", "unsynchronised"], &[]),
     ];
     let mut commands = Vec::new();
     for (sanitizer, targets, filters) in tests {
@@ -65,6 +64,8 @@ fn sanitized(
     let mut command = variant::cargo(subcommand, &format!("sanitize-{sanitizer}"), &flags);
     // Sanitizers are unstable options of the compiler; the toolchain is the usual one.
     command.env("RUSTC_BOOTSTRAP", "1").args(package).args(targets);
+    // Seen from the package's folder, where tests run.
+    command.env("TSAN_OPTIONS", "suppressions=tests/thread-sanitizer.supp");
     if let Some(target) = target() {
         command.args(["--target", target]);
     }
