@@ -80,6 +80,17 @@ pub enum BackendError {
         /// What was wrong.
         reason: String,
     },
+    /// The state of a sequence could not be copied out of the context or into it.
+    #[error(
+        "the state of sequence {} could not be copied: {reason}; decode its tokens instead",
+        .sequence.0
+    )]
+    State {
+        /// The sequence.
+        sequence: SequenceId,
+        /// What was wrong.
+        reason: String,
+    },
     /// Anything else, in the backend's own words.
     #[error("{doing}: {reason}")]
     Failed {

@@ -118,7 +118,7 @@ pub trait Backend: Send + 'static {
     /// The state of one request's sampling: seed, penalties and so on.
     type Sampler: Send;
 
-    /// The state of one sequence in host memory.
+    /// One sequence in host memory, for the context that it was parked from.
     type Parked: Send;
 
     /// The model behind this context.
@@ -169,7 +169,9 @@ pub trait Backend: Send + 'static {
     /// context cannot share cells; nothing is changed then.
     fn share(&mut self, from: SequenceId, to: SequenceId, tokens: u32) -> Result<(), BackendError>;
 
-    /// Copies what `sequence` keeps to host memory; the sequence is as before.
+    /// Copies what `sequence` keeps to host memory, until this context has room for it again; the sequence
+    /// is as before. For another context or another process there is
+    /// [`save_sequence`](Self::save_sequence).
     ///
     /// # Errors
     /// [`BackendError`] when the sequence is unknown or its state cannot be read.
@@ -181,4 +183,22 @@ pub trait Backend: Send + 'static {
     /// [`BackendError::NoRoom`] when too few cells are free, another one when the sequence is unknown or
     /// not empty; the sequence is empty, and what was parked is as before.
     fn unpark(&mut self, sequence: SequenceId, parked: &Self::Parked) -> Result<(), BackendError>;
+
+    /// The state of `sequence` as bytes that outlive this context, for
+    /// [`load_sequence`](Self::load_sequence): what the model remembers of its tokens, not the tokens
+    /// themselves. The context is as before.
+    ///
+    /// # Errors
+    /// [`BackendError`] when the sequence is unknown or empty, or its state cannot be copied.
+    fn save_sequence(&mut self, sequence: SequenceId) -> Result<Vec<u8>, BackendError>;
+
+    /// Gives `sequence` a state that [`save_sequence`](Self::save_sequence) returned, of this context or
+    /// of another one of the same model and geometry, in this process or in another, and returns how many
+    /// tokens it now has. What the sequence held goes first, so that memory never holds both. Logits of
+    /// the last batch stay.
+    ///
+    /// # Errors
+    /// [`BackendError`] when the sequence is unknown, or the state is cut off, foreign, or longer than
+    /// there is room. The sequence is empty then.
+    fn load_sequence(&mut self, sequence: SequenceId, state: &[u8]) -> Result<u32, BackendError>;
 }

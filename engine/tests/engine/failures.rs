@@ -278,6 +278,14 @@ impl Backend for Stubborn {
     ) -> Result<(), BackendError> {
         self.inner.unpark(sequence, parked)
     }
+
+    fn save_sequence(&mut self, sequence: SequenceId) -> Result<Vec<u8>, BackendError> {
+        self.inner.save_sequence(sequence)
+    }
+
+    fn load_sequence(&mut self, sequence: SequenceId, state: &[u8]) -> Result<u32, BackendError> {
+        self.inner.load_sequence(sequence, state)
+    }
 }
 
 /// Case 17, after a completion: the answer is whole, the sequence is kept away until it can be cleared.

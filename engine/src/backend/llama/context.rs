@@ -4,9 +4,9 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use latchless_llama_state::StateError;
 use llama_cpp_2::DecodeError as RawDecodeError;
 use llama_cpp_2::context::params::LlamaContextParams;
-use llama_cpp_2::context::session::{LlamaStateSeqFlags, SeqState};
 use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::token::LlamaToken;
 use self_cell::self_cell;
@@ -143,6 +143,22 @@ impl LlamaContext {
         self.bound.borrow_dependent().kv_cache_seq_pos_min(sequence.0 as i32) == 0
     }
 
+    /// The keys and values of a sequence that exists, as llama.cpp writes them.
+    fn state(&self, sequence: SequenceId) -> Result<Vec<u8>, BackendError> {
+        let state = latchless_llama_state::get(self.bound.borrow_dependent(), sequence.0 as i32);
+        state.map_err(|error| BackendError::State { sequence, reason: error.to_string() })
+    }
+
+    /// Puts [`Self::state`] into a sequence that exists; after an error a part of it may be there.
+    fn set_state(&mut self, sequence: SequenceId, state: &[u8]) -> Result<(), StateError> {
+        let id = sequence.0 as i32;
+        let set =
+            self.bound.with_dependent_mut(|_, raw| latchless_llama_state::set(raw, id, state));
+        let len = self.len_by_llama(sequence);
+        self.ledger.set_len(sequence, len);
+        set
+    }
+
     /// Draws with a sampler of llama.cpp's own.
     #[cfg(test)]
     pub(super) fn sample_raw(
@@ -273,12 +289,7 @@ impl Backend for LlamaContext {
 
     fn park(&mut self, sequence: SequenceId) -> Result<LlamaParked, BackendError> {
         self.ledger.known(sequence)?;
-        let raw = self.bound.borrow_dependent();
-        let state = raw.state_seq_get(sequence.0 as i32, LlamaStateSeqFlags::empty());
-        let state = state.map_err(|error| {
-            let reason = error.to_string();
-            BackendError::Failed { doing: "parking a sequence", reason }
-        })?;
+        let state = self.state(sequence)?;
         Ok(LlamaParked { state, tokens: self.ledger.len(sequence) })
     }
 
@@ -288,24 +299,44 @@ impl Backend for LlamaContext {
         if tokens == 0 {
             return Ok(());
         }
-        let restored = self
-            .bound
-            .with_dependent_mut(|_, raw| raw.state_seq_set(&parked.state, sequence.0 as i32));
-        let len = self.len_by_llama(sequence);
-        self.ledger.set_len(sequence, len);
-        if restored.is_err() || len != tokens {
+        let restored = self.set_state(sequence, &parked.state);
+        if restored.is_err() || self.ledger.len(sequence) != tokens {
             // The state is llama.cpp's own, of this context: what can be missing is room.
             self.truncate(sequence, 0)?;
             return Err(BackendError::NoRoom { tokens });
         }
         Ok(())
     }
+
+    fn save_sequence(&mut self, sequence: SequenceId) -> Result<Vec<u8>, BackendError> {
+        self.ledger.known(sequence)?;
+        if self.ledger.len(sequence) == 0 {
+            return Err(BackendError::State { sequence, reason: "it has no tokens".into() });
+        }
+        self.state(sequence)
+    }
+
+    fn load_sequence(&mut self, sequence: SequenceId, state: &[u8]) -> Result<u32, BackendError> {
+        self.truncate(sequence, 0)?;
+        let (loaded, reason) = capture::with_reason(|| self.set_state(sequence, state));
+        let len = self.ledger.len(sequence);
+        let most = self.ledger.limits().tokens_per_sequence;
+        let reason = match loaded {
+            Ok(()) if len > 0 && len <= most => return Ok(len),
+            Ok(()) if len == 0 => "it has no tokens".into(),
+            Ok(()) => format!("it has {len} tokens, a sequence of this context at most {most}"),
+            Err(error) => format!("{error} ({reason})"),
+        };
+        // A part of the state may be there.
+        self.truncate(sequence, 0)?;
+        Err(BackendError::State { sequence, reason })
+    }
 }
 
 /// One sequence of a [`LlamaContext`] in host memory: keys and values as llama.cpp writes them, good for
 /// that context only.
 pub struct LlamaParked {
-    state: SeqState,
+    state: Vec<u8>,
     tokens: u32,
 }
 
@@ -317,7 +348,7 @@ impl LlamaParked {
 
     /// Bytes that they take.
     pub fn bytes(&self) -> usize {
-        self.state.byte_len()
+        self.state.len()
     }
 }
 

@@ -15,6 +15,7 @@ use super::super::{
 use super::*;
 
 mod kept;
+mod states;
 
 const FILE: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
 const GREEDY: Sampling = Sampling::greedy();

@@ -17,6 +17,7 @@ pub struct ScriptedBuilder {
     pub(super) decode_faults: Vec<(DecodeTrigger, DecodeFault)>,
     pub(super) sample_faults: Vec<SampleTrigger>,
     pub(super) truncate_faults: Vec<SequenceId>,
+    pub(super) state_faults: Vec<SequenceId>,
     pub(super) sampler_fails: bool,
     pub(super) divided: bool,
     pub(super) share_fails: bool,
@@ -39,6 +40,7 @@ impl ScriptedBuilder {
             decode_faults: Vec::new(),
             sample_faults: Vec::new(),
             truncate_faults: Vec::new(),
+            state_faults: Vec::new(),
             sampler_fails: false,
             divided: false,
             share_fails: false,
@@ -117,6 +119,13 @@ impl ScriptedBuilder {
     #[must_use]
     pub fn fail_truncate(mut self, sequence: SequenceId) -> Self {
         self.truncate_faults.push(sequence);
+        self
+    }
+
+    /// The state of this sequence can be neither saved nor loaded.
+    #[must_use]
+    pub fn fail_state(mut self, sequence: SequenceId) -> Self {
+        self.state_faults.push(sequence);
         self
     }
 

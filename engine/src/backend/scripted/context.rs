@@ -249,6 +249,40 @@ impl Backend for ScriptedBackend {
         self.probe.unparked_one();
         Ok(())
     }
+
+    fn save_sequence(&mut self, sequence: SequenceId) -> Result<Vec<u8>, BackendError> {
+        self.ledger.known(sequence)?;
+        let tokens = self.store.tokens(sequence);
+        if tokens.is_empty() || self.settings.state_faults.contains(&sequence) {
+            let reason =
+                if tokens.is_empty() { "it has no tokens" } else { "a fault was injected" };
+            return Err(BackendError::State { sequence, reason: reason.into() });
+        }
+        Ok(tokens.iter().flat_map(|token| token.0.to_le_bytes()).collect())
+    }
+
+    fn load_sequence(&mut self, sequence: SequenceId, state: &[u8]) -> Result<u32, BackendError> {
+        self.ledger.known(sequence)?;
+        self.store.truncate(sequence, 0);
+        self.ledger.set_len(sequence, 0);
+        let refused = |reason: &str| Err(BackendError::State { sequence, reason: reason.into() });
+        let (tokens, rest) = state.as_chunks::<4>();
+        if self.settings.state_faults.contains(&sequence) {
+            return refused("a fault was injected");
+        }
+        if tokens.is_empty() || !rest.is_empty() {
+            return refused("it is no state of a script");
+        }
+        let most = self.ledger.limits().tokens_per_sequence as usize;
+        if tokens.len() > self.store.free().min(most) {
+            return refused("it has more tokens than there is room");
+        }
+        for token in tokens {
+            self.store.push(sequence, Token(i32::from_le_bytes(*token)));
+        }
+        self.ledger.set_len(sequence, tokens.len() as u32);
+        Ok(tokens.len() as u32)
+    }
 }
 
 #[cfg(test)]

@@ -280,3 +280,51 @@ fn a_closed_gate_holds_a_decode() {
     lane.join().unwrap().unwrap();
     assert_eq!(probe.rows(), 2);
 }
+
+/// What one context saved, another one goes on with as if it had read the prompt itself.
+#[test]
+fn a_state_continues_in_another_context() {
+    let script = || ScriptedBackend::builder(Script::Babble { tokens: 8 });
+    let (from, to) = (SequenceId(0), SequenceId(2));
+    let mut first = script().build();
+    first.decode(&rows(0, 0, &bytes("hello"))).unwrap();
+    let expected = first.sample(4, &mut ScriptedSampler::default()).unwrap();
+    let state = first.save_sequence(from).unwrap();
+    assert_eq!(first.sequence_len(from), 5, "saving takes nothing away");
+
+    let mut second = script().build();
+    second.decode(&rows(2, 0, &bytes("something else"))).unwrap();
+    assert_eq!(second.load_sequence(to, &state), Ok(5));
+    second.truncate(to, 4).unwrap();
+    second.decode(&rows(2, 4, &bytes("o"))).unwrap();
+    assert_eq!(second.sample(0, &mut ScriptedSampler::default()), Ok(expected));
+}
+
+#[test]
+fn states_that_cannot_be_loaded_leave_the_sequence_empty() {
+    let sequence = SequenceId(1);
+    let mut backend = text("a").cells(8).tokens_per_sequence(6).sequences(3).build();
+    backend.decode(&rows(0, 0, &bytes("abcd"))).unwrap();
+    let state = backend.save_sequence(SequenceId(0)).unwrap();
+    for refused in [&[][..], &state[..7], &[0; 4 * 7], &[0; 4 * 5]] {
+        backend.load_sequence(sequence, &state).unwrap();
+        let error = backend.load_sequence(sequence, refused).unwrap_err();
+        assert!(matches!(error, BackendError::State { .. }), "{error}");
+        assert_eq!(backend.sequence_len(sequence), 0);
+    }
+    assert_eq!(backend.load_sequence(sequence, &state), Ok(4));
+    assert_eq!(backend.sequence_len(SequenceId(0)), 4, "others stay");
+
+    let outside = SequenceId(3);
+    assert!(matches!(backend.save_sequence(SequenceId(2)), Err(BackendError::State { .. })));
+    let unknown = Err(BackendError::UnknownSequence { sequence: outside, sequences: 3 });
+    assert_eq!(backend.load_sequence(outside, &state), unknown);
+    let mut roomy = text("a").cells(64).tokens_per_sequence(6).build();
+    assert!(roomy.load_sequence(sequence, &[0; 4 * 7]).is_err(), "longer than a sequence can be");
+    assert_eq!(roomy.load_sequence(sequence, &[0; 4 * 6]), Ok(6));
+    let mut faulty = text("a").fail_state(sequence).build();
+    faulty.decode(&rows(1, 0, &bytes("ab"))).unwrap();
+    assert!(
+        faulty.save_sequence(sequence).is_err() && faulty.load_sequence(sequence, &state).is_err()
+    );
+}
