@@ -27,6 +27,7 @@
 #![forbid(unsafe_code)]
 
 pub mod backend;
+pub mod cache;
 mod engine;
 
 pub use self::backend::{ChatMessage, Draw, Penalties, Sampling, Token};

@@ -1,0 +1,326 @@
+//! Saving without waiting: a lane hands a state over, a thread writes it down.
+
+use std::collections::HashSet;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle, Thread};
+
+use latchless::{AgentId, Inbox, InboxFull};
+use thiserror::Error;
+
+use super::WarmCache;
+use crate::backend::Token;
+
+/// A sequence to be written down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SaveJob {
+    /// Whose it is.
+    pub agent: AgentId,
+    /// Its tokens.
+    pub tokens: Vec<Token>,
+    /// What the model remembers of them.
+    pub state: Vec<u8>,
+}
+
+/// A job that was not taken on. Dropping it is fine: the agent starts cold, or with what was saved before.
+#[derive(Debug, Error)]
+#[error("the state of agent {} is not saved: {reason}", job.agent)]
+pub struct NotQueued {
+    /// The job.
+    pub job: SaveJob,
+    /// Why.
+    pub reason: Refusal,
+}
+
+/// Why a job was not taken on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Refusal {
+    /// As many jobs wait as may.
+    #[error("the queue is full; the disk is slower than the agents")]
+    Jobs,
+    /// The states that wait take as much memory as they may.
+    #[error("{waiting} bytes wait for the disk, at most {most} may")]
+    Bytes {
+        /// Bytes that wait.
+        waiting: u64,
+        /// Bytes that may.
+        most: u64,
+    },
+    /// The writer was dropped.
+    #[error("its writer has ended")]
+    Ended,
+}
+
+/// What a writer did so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WriterReport {
+    /// Jobs that are on disk.
+    pub saved: u64,
+    /// Jobs that were dropped for a newer one of the same agent.
+    pub superseded: u64,
+    /// Jobs that the cache refused or the disk failed.
+    pub failed: u64,
+    /// Why the last of them failed.
+    pub last_failure: Option<String>,
+}
+
+/// A thread that writes what lanes hand over. When it is dropped, it first writes what it has taken on.
+#[derive(Debug)]
+pub struct CacheWriter {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Hands jobs to a [`CacheWriter`], from any thread.
+#[derive(Debug, Clone)]
+pub struct CacheHandle {
+    shared: Arc<Shared>,
+    writer: Thread,
+}
+
+#[derive(Debug)]
+struct Shared {
+    inbox: Inbox<SaveJob>,
+    most_bytes: u64,
+    /// Of states that wait or are being written.
+    bytes: AtomicU64,
+    ended: AtomicBool,
+    taken: AtomicU64,
+    /// The writer's, and read by whoever waits for it: never touched by a `save`.
+    report: Mutex<WriterReport>,
+    progress: Condvar,
+}
+
+impl CacheWriter {
+    /// Starts the thread. At most `jobs` wait for it, with states of at most `bytes` bytes together,
+    /// including the one that is being written.
+    ///
+    /// # Errors
+    /// The system has no thread to spare.
+    pub fn start(cache: WarmCache, jobs: usize, bytes: u64) -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            inbox: Inbox::with_capacity(jobs),
+            most_bytes: bytes,
+            bytes: AtomicU64::new(0),
+            ended: AtomicBool::new(false),
+            taken: AtomicU64::new(0),
+            report: Mutex::default(),
+            progress: Condvar::new(),
+        });
+        let worker = Arc::clone(&shared);
+        let builder = thread::Builder::new().name("latchless-cache".into());
+        let thread = Some(builder.spawn(move || worker.run(&cache))?);
+        Ok(Self { shared, thread })
+    }
+
+    /// What lanes hold.
+    ///
+    /// # Panics
+    /// Never: the thread is there as long as the writer is.
+    pub fn handle(&self) -> CacheHandle {
+        let thread = self.thread.as_ref().map(|thread| thread.thread().clone());
+        let writer = thread.unwrap_or_else(thread::current);
+        CacheHandle { shared: Arc::clone(&self.shared), writer }
+    }
+
+    /// Waits until everything that was taken on before this call is written, or has failed.
+    pub fn flush(&self) -> WriterReport {
+        // Acquire: pairs with the release in `save`, so that what this thread saw taken on counts.
+        let until = self.shared.taken.load(Ordering::Acquire);
+        let mut report = self.shared.report();
+        while report.saved + report.superseded + report.failed < until {
+            let woken = self.shared.progress.wait(report);
+            report = woken.unwrap_or_else(PoisonError::into_inner);
+        }
+        report.clone()
+    }
+
+    /// What it did so far.
+    pub fn report(&self) -> WriterReport {
+        self.shared.report().clone()
+    }
+}
+
+impl Drop for CacheWriter {
+    fn drop(&mut self) {
+        // Release: jobs that this thread handed over are seen by whoever sees the end.
+        self.shared.ended.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            // It panics only when the system's allocator does; there is nobody left to tell.
+            let _ended = thread.join();
+        }
+    }
+}
+
+impl CacheHandle {
+    /// Hands over a job. Never waits: one node on the heap, and a wake of the writer.
+    ///
+    /// # Errors
+    /// [`NotQueued`] with the job.
+    // The error is as large as the job that it gives back.
+    #[allow(clippy::result_large_err)]
+    pub fn save(&self, job: SaveJob) -> Result<(), NotQueued> {
+        let Shared { inbox, most_bytes, bytes, ended, taken, .. } = &*self.shared;
+        if ended.load(Ordering::Acquire) {
+            return Err(NotQueued { job, reason: Refusal::Ended });
+        }
+        let len = job.state.len() as u64;
+        // Relaxed: the counter only bounds; the job is published by the inbox.
+        let waiting = bytes.fetch_add(len, Ordering::Relaxed);
+        if waiting.saturating_add(len) > *most_bytes {
+            bytes.fetch_sub(len, Ordering::Relaxed);
+            let reason = Refusal::Bytes { waiting, most: *most_bytes };
+            return Err(NotQueued { job, reason });
+        }
+        if let Err(InboxFull(job)) = inbox.push(job) {
+            bytes.fetch_sub(len, Ordering::Relaxed);
+            return Err(NotQueued { job, reason: Refusal::Jobs });
+        }
+        // Release: whoever flushes after this call waits for this job. Counted behind the push, so that
+        // nobody waits for a job that was refused.
+        taken.fetch_add(1, Ordering::Release);
+        self.writer.unpark();
+        Ok(())
+    }
+
+    /// Bytes of states that wait or are being written.
+    pub fn waiting_bytes(&self) -> u64 {
+        self.shared.bytes.load(Ordering::Relaxed)
+    }
+}
+
+impl Shared {
+    fn run(&self, cache: &WarmCache) {
+        loop {
+            // Looked at before the inbox: what was handed over before the end is still written.
+            let ended = self.ended.load(Ordering::Acquire);
+            let jobs: Vec<_> = self.inbox.take_all().collect();
+            if !jobs.is_empty() {
+                self.write(cache, jobs);
+            } else if ended {
+                return;
+            } else {
+                // A wake between the look and this call makes it return at once.
+                thread::park();
+            }
+        }
+    }
+
+    /// Of several jobs of an agent only the newest counts; the others give their memory back first.
+    fn write(&self, cache: &WarmCache, jobs: Vec<SaveJob>) {
+        let mut seen = HashSet::new();
+        let mut newest: Vec<SaveJob> = Vec::new();
+        for job in jobs.into_iter().rev() {
+            if seen.insert(job.agent.clone()) {
+                newest.push(job);
+            } else {
+                self.done(job, |report| report.superseded += 1);
+            }
+        }
+        for job in newest.into_iter().rev() {
+            let saved = cache.save(&job.agent, &job.tokens, &job.state);
+            match saved {
+                Ok(()) => self.done(job, |report| report.saved += 1),
+                Err(error) => {
+                    tracing::warn!(agent = %job.agent, %error, "a sequence was not saved");
+                    self.done(job, |report| {
+                        report.failed += 1;
+                        report.last_failure = Some(error.to_string());
+                    });
+                }
+            }
+        }
+    }
+
+    fn done(&self, job: SaveJob, note: impl FnOnce(&mut WriterReport)) {
+        let len = job.state.len() as u64;
+        drop(job);
+        // Behind the drop: what the counter admits next finds the memory free.
+        self.bytes.fetch_sub(len, Ordering::Relaxed);
+        note(&mut self.report());
+        self.progress.notify_all();
+    }
+
+    fn report(&self) -> MutexGuard<'_, WriterReport> {
+        self.report.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use latchless::ModelSpec;
+
+    use super::*;
+    use crate::cache::ModelTag;
+
+    fn cache(folder: &tempfile::TempDir, budget: u64) -> WarmCache {
+        let tag = ModelTag::new("b 1", "m", &ModelSpec::new(1, 1, 1, 1).unwrap(), 9);
+        WarmCache::open(folder.path(), tag, budget).unwrap()
+    }
+
+    fn job(agent: &str, byte: u8) -> SaveJob {
+        let agent = AgentId::new(agent).unwrap();
+        SaveJob { agent, tokens: vec![Token(byte.into())], state: vec![byte; 1_000] }
+    }
+
+    #[test]
+    fn what_is_handed_over_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = cache(&folder, 1 << 20);
+        let writer = CacheWriter::start(cache.clone(), 64, 1 << 20).unwrap();
+        let handle = writer.handle();
+        for byte in 0..40 {
+            let name = format!("agent {}", byte % 4);
+            handle.save(job(&name, byte)).unwrap();
+        }
+        let report = writer.flush();
+        assert_eq!(report.saved + report.superseded, 40, "{report:?}");
+        assert_eq!((cache.len(), handle.waiting_bytes()), (4, 0));
+        for last in 36..40 {
+            let agent = AgentId::new(format!("agent {}", last % 4)).unwrap();
+            assert_eq!(cache.load(&agent).unwrap().state, vec![last; 1_000], "the newest counts");
+        }
+    }
+
+    #[test]
+    fn jobs_beyond_the_bounds_are_given_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = cache(&folder, 1 << 20);
+        let none = CacheWriter::start(cache.clone(), 0, 1 << 20).unwrap();
+        let refused = none.handle().save(job("a", 1)).unwrap_err();
+        assert_eq!((refused.reason, refused.job), (Refusal::Jobs, job("a", 1)));
+        let small = CacheWriter::start(cache.clone(), 9, 999).unwrap();
+        let refused = small.handle().save(job("a", 1)).unwrap_err();
+        assert_eq!(refused.reason, Refusal::Bytes { waiting: 0, most: 999 });
+        assert_eq!(small.handle().waiting_bytes(), 0);
+        let handle = small.handle();
+        drop(small);
+        assert_eq!(handle.save(job("a", 1)).unwrap_err().reason, Refusal::Ended);
+        assert!(cache.is_empty());
+    }
+
+    #[test]
+    fn dropping_the_writer_writes_what_it_has() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = cache(&folder, 1 << 20);
+        let writer = CacheWriter::start(cache.clone(), 64, 1 << 20).unwrap();
+        for byte in 0..9 {
+            writer.handle().save(job(&byte.to_string(), byte)).unwrap();
+        }
+        drop(writer);
+        assert_eq!(cache.len(), 9);
+    }
+
+    #[test]
+    fn failures_are_counted_and_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let writer = CacheWriter::start(cache(&folder, 500), 64, 1 << 20).unwrap();
+        writer.handle().save(job("a", 1)).unwrap();
+        writer.handle().save(job("../a", 1)).unwrap();
+        let report = writer.flush();
+        assert_eq!((report.saved, report.failed), (0, 2));
+        assert!(report.last_failure.unwrap().contains("path separator"));
+    }
+}

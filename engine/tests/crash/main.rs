@@ -1,0 +1,4 @@
+//! What survives `kill -9` at any instant.
+
+mod cache;
+mod support;
