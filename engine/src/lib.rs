@@ -29,6 +29,8 @@
 pub mod backend;
 pub mod cache;
 mod engine;
+#[cfg(feature = "store")]
+pub mod store;
 
 pub use self::backend::{ChatMessage, Draw, Penalties, Sampling, Token};
 pub use self::engine::{

@@ -23,6 +23,18 @@ pub(crate) fn acknowledge(what: impl std::fmt::Display) {
     println!("{MARK}{what}");
 }
 
+/// A child that is to run one test of this program, on `path`.
+pub(crate) fn command(test: &str, path: &Path) -> Command {
+    let mut command = Command::new(env::current_exe().expect("the path of this program"));
+    command.args([test, "--exact", "--nocapture", "--test-threads=1"]).env(VARIABLE, path);
+    command
+}
+
+/// What a line of a child's output acknowledges. The test harness may have begun the line.
+pub(crate) fn acknowledged(line: &str) -> Option<&str> {
+    line.split_once(MARK).map(|(_, what)| what)
+}
+
 /// A child that runs one test of this program, until it is killed.
 pub(crate) struct Victim {
     child: Child,
@@ -32,10 +44,7 @@ pub(crate) struct Victim {
 
 impl Victim {
     pub(crate) fn start(test: &str, path: &Path) -> Self {
-        let program = env::current_exe().expect("the path of this program");
-        let mut child = Command::new(program)
-            .args([test, "--exact", "--nocapture", "--test-threads=1"])
-            .env(VARIABLE, path)
+        let mut child = command(test, path)
             .stdout(Stdio::piped())
             .spawn()
             .expect("this program starts once more");
@@ -62,10 +71,7 @@ impl Victim {
 
     fn read(&mut self) -> bool {
         let Some(Ok(line)) = self.lines.next() else { return false };
-        // The harness may have begun the line.
-        if let Some((_, what)) = line.split_once(MARK) {
-            self.acknowledged.push(what.to_owned());
-        }
+        self.acknowledged.extend(acknowledged(&line).map(str::to_owned));
         true
     }
 }

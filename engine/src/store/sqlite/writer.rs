@@ -1,0 +1,300 @@
+//! One thread writes, in groups.
+//!
+//! SQLite has one writer at a time. Threads that each begin a transaction of their own wait for each other
+//! in a loop of sleeps, and each commit syncs the disk. So callers hand their writes to one thread. It
+//! carries out all that have come, each in a savepoint, commits them together, and answers: durable callers
+//! after the commit, relaxed ones before it. While the disk syncs, the next group gathers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+
+use super::super::clock::{Clock, Offset};
+use super::super::{Durability, StoreError};
+use super::failure::Failures;
+use super::work::WorkBell;
+
+/// Writes that may wait for the thread; more callers wait to hand theirs over.
+const QUEUE: usize = 1_024;
+/// Writes of one group: one slow group must not hold up everybody.
+const GROUP: usize = 512;
+/// How long the thread waits for the callers of the last group to come back, at most. Much less than a sync
+/// takes, and nothing where they are back already or were alone.
+const GATHER: Duration = Duration::from_micros(150);
+
+/// What a write may use besides the database.
+pub(super) struct Writing<'a> {
+    pub(super) db: &'a Connection,
+    /// The store's time, in milliseconds.
+    pub(super) now: u64,
+    /// A number that no other claim of any process has.
+    pub(super) nonce: i64,
+    /// Set when there may be work that was not there before.
+    pub(super) work: bool,
+    /// Outputs that went.
+    pub(super) dropped: u64,
+    pub(super) failed: &'a Failures,
+}
+
+impl Writing<'_> {
+    pub(super) fn error(&self, error: &rusqlite::Error) -> StoreError {
+        self.failed.of(error)
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct WriteCounts {
+    pub(super) writes: AtomicU64,
+    pub(super) groups: AtomicU64,
+    pub(super) largest: AtomicU64,
+    pub(super) rolled_back: AtomicU64,
+    pub(super) relaxed_lost: AtomicU64,
+    pub(super) outputs_dropped: AtomicU64,
+}
+
+/// The thread, as long as this lives; then it commits what it has and ends.
+#[derive(Debug)]
+pub(super) struct Writer {
+    queue: Option<SyncSender<Box<dyn Write>>>,
+    thread: Option<JoinHandle<()>>,
+    pub(super) counts: Arc<WriteCounts>,
+}
+
+/// A write that somebody waits for.
+trait Write: Send {
+    fn durability(&self) -> Durability;
+    /// Carries it out. True when it may stay.
+    fn run(&mut self, writing: &mut Writing<'_>) -> bool;
+    /// Tells the caller, once: how it went, or why it was taken back.
+    fn answer(&mut self, taken_back: Option<&str>);
+}
+
+struct Call<T, F> {
+    durability: Durability,
+    work: Option<F>,
+    outcome: Option<Result<T, StoreError>>,
+    reply: Option<SyncSender<Result<T, StoreError>>>,
+}
+
+impl<T, F> Write for Call<T, F>
+where
+    T: Send,
+    F: FnOnce(&mut Writing<'_>) -> Result<T, StoreError> + Send,
+{
+    fn durability(&self) -> Durability {
+        self.durability
+    }
+
+    fn run(&mut self, writing: &mut Writing<'_>) -> bool {
+        let Some(work) = self.work.take() else { return false };
+        let outcome = work(writing);
+        let stays = outcome.is_ok();
+        self.outcome = Some(outcome);
+        stays
+    }
+
+    fn answer(&mut self, taken_back: Option<&str>) {
+        let Some(reply) = self.reply.take() else { return };
+        let outcome = match (self.outcome.take(), taken_back) {
+            // A refusal is one, whatever became of the others.
+            (Some(Err(error)), _) => Err(error),
+            (_, Some(reason)) => Err(StoreError::RolledBack { reason: reason.into() }),
+            (Some(outcome), None) => outcome,
+            (None, None) => Err(StoreError::Closed),
+        };
+        // A caller that has gone needs no answer.
+        let _gone = reply.send(outcome);
+    }
+}
+
+impl Writer {
+    pub(super) fn start(
+        connection: Connection,
+        clock: Arc<dyn Clock>,
+        failed: Failures,
+        bell: Arc<WorkBell>,
+    ) -> Result<Self, StoreError> {
+        let counts = Arc::new(WriteCounts::default());
+        let (queue, calls) = sync_channel(QUEUE);
+        let thread_counts = Arc::clone(&counts);
+        let mut desk = Desk {
+            connection,
+            clock,
+            failed,
+            bell,
+            counts: thread_counts,
+            offset: Offset::default(),
+            nonce: super::random(),
+            last_group: 0,
+            full_sync: true,
+        };
+        let thread = thread::Builder::new()
+            .name("latchless-store".into())
+            .spawn(move || desk.serve(&calls))
+            .map_err(|source| StoreError::Io { doing: "starting the writer", source })?;
+        Ok(Self { queue: Some(queue), thread: Some(thread), counts })
+    }
+
+    /// Hands over a write, and waits for the answer.
+    pub(super) fn write<T: Send + 'static>(
+        &self,
+        durability: Durability,
+        work: impl FnOnce(&mut Writing<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (reply, answer) = sync_channel(1);
+        let call = Call { durability, work: Some(work), outcome: None, reply: Some(reply) };
+        let queue = self.queue.as_ref().ok_or(StoreError::Closed)?;
+        match queue.try_send(Box::new(call)) {
+            Ok(()) => {}
+            Err(TrySendError::Full(call)) => queue.send(call).map_err(|_| StoreError::Closed)?,
+            Err(TrySendError::Disconnected(_)) => return Err(StoreError::Closed),
+        }
+        answer.recv().unwrap_or(Err(StoreError::Closed))
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // Without a sender the thread finds the end of the queue behind what is in it.
+        self.queue = None;
+        if let Some(thread) = self.thread.take() {
+            let _ended = thread.join();
+        }
+    }
+}
+
+/// The thread's own.
+struct Desk {
+    connection: Connection,
+    clock: Arc<dyn Clock>,
+    failed: Failures,
+    bell: Arc<WorkBell>,
+    counts: Arc<WriteCounts>,
+    offset: Offset,
+    nonce: i64,
+    last_group: usize,
+    full_sync: bool,
+}
+
+impl Desk {
+    fn serve(&mut self, calls: &Receiver<Box<dyn Write>>) {
+        while let Ok(first) = calls.recv() {
+            self.group(first, calls);
+        }
+    }
+
+    /// One transaction, from the first call to all that have come meanwhile.
+    fn group(&mut self, first: Box<dyn Write>, calls: &Receiver<Box<dyn Write>>) {
+        let mut group = vec![first];
+        self.gather(&mut group, calls);
+        // A group that nobody waits for need not be synced; the next durable one syncs it too.
+        let durable = group.iter().any(|call| call.durability() == Durability::Durable);
+        let outcome = self.begin(durable).and_then(|now| self.carry_out(&mut group, now));
+        let (work, dropped) = match outcome {
+            Ok(done) => done,
+            Err(error) => return self.take_back(&mut group, &error),
+        };
+        self.counts.writes.fetch_add(group.len() as u64, Ordering::Relaxed);
+        self.counts.groups.fetch_add(1, Ordering::Relaxed);
+        self.counts.largest.fetch_max(group.len() as u64, Ordering::Relaxed);
+        self.counts.outputs_dropped.fetch_add(dropped, Ordering::Relaxed);
+        self.last_group = group.len();
+        if work {
+            self.bell.ring();
+        }
+        for call in &mut group {
+            call.answer(None);
+        }
+    }
+
+    /// Takes what is there, and waits a little for the callers of the last group.
+    fn gather(&self, group: &mut Vec<Box<dyn Write>>, calls: &Receiver<Box<dyn Write>>) {
+        let until = Instant::now() + GATHER;
+        while group.len() < GROUP {
+            let missing = group.len() < self.last_group;
+            let left = if missing {
+                until.saturating_duration_since(Instant::now())
+            } else {
+                Duration::ZERO
+            };
+            match calls.recv_timeout(left) {
+                Ok(call) => group.push(call),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+            }
+        }
+    }
+
+    fn begin(&mut self, durable: bool) -> rusqlite::Result<u64> {
+        if durable != self.full_sync {
+            let level = if durable { "FULL" } else { "NORMAL" };
+            self.connection.pragma_update(None, "synchronous", level)?;
+            self.full_sync = durable;
+        }
+        self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        let mut read =
+            self.connection.prepare_cached("SELECT value FROM marks WHERE name = 'clock'")?;
+        let stored: i64 = read.query_row([], |row| row.get(0))?;
+        let stored = stored as u64;
+        let now = self.offset.now(self.clock.now_ms(), stored);
+        // Once a second is enough: leases are longer.
+        if now >= stored.saturating_add(1_000) {
+            let mut write = self
+                .connection
+                .prepare_cached("UPDATE marks SET value = ? WHERE name = 'clock'")?;
+            write.execute([now as i64])?;
+        }
+        Ok(now)
+    }
+
+    /// Runs every call in a savepoint of its own, and commits. Relaxed callers go on meanwhile.
+    fn carry_out(
+        &mut self,
+        group: &mut [Box<dyn Write>],
+        now: u64,
+    ) -> rusqlite::Result<(bool, u64)> {
+        let db = &self.connection;
+        let mut writing =
+            Writing { db, now, nonce: 0, work: false, dropped: 0, failed: &self.failed };
+        for call in group {
+            self.nonce = self.nonce.wrapping_add(1);
+            writing.nonce = self.nonce;
+            db.prepare_cached("SAVEPOINT call")?.execute([])?;
+            if !call.run(&mut writing) {
+                // A full disk ends the whole transaction: then there is no savepoint to go back to.
+                db.prepare_cached("ROLLBACK TO call")?.execute([])?;
+            }
+            db.prepare_cached("RELEASE call")?.execute([])?;
+            if call.durability() == Durability::Relaxed {
+                call.answer(None);
+            }
+        }
+        let (work, dropped) = (writing.work, writing.dropped);
+        if work {
+            // For those who wait in other processes.
+            let ring = "UPDATE marks SET value = value + 1 WHERE name = 'work'";
+            db.prepare_cached(ring)?.execute([])?;
+        }
+        db.prepare_cached("COMMIT")?.execute([])?;
+        Ok((work, dropped))
+    }
+
+    fn take_back(&mut self, group: &mut [Box<dyn Write>], error: &rusqlite::Error) {
+        if !self.connection.is_autocommit() {
+            // The connection is of no use if even this fails; the next begin tells its callers so.
+            let _failed = self.connection.execute_batch("ROLLBACK");
+        }
+        self.last_group = 0;
+        let reason = self.failed.of(error).to_string();
+        tracing::warn!(writes = group.len(), %reason, "a group of writes was rolled back");
+        self.counts.rolled_back.fetch_add(1, Ordering::Relaxed);
+        let relaxed = group.iter().filter(|call| call.durability() == Durability::Relaxed).count();
+        self.counts.relaxed_lost.fetch_add(relaxed as u64, Ordering::Relaxed);
+        for call in group {
+            call.answer(Some(&reason));
+        }
+    }
+}
