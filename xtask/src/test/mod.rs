@@ -14,6 +14,7 @@ use clap::{Args, ValueEnum};
 use crate::run::{self, Failed};
 use crate::{model, prerequisites};
 
+mod crash;
 mod deep;
 mod loom;
 mod mutants;
@@ -32,6 +33,7 @@ Examples:
   cargo xtask test --shuttle         many threads under schedules drawn by chance; 3 minutes
   cargo xtask test --sanitize        address, leak and thread sanitizer; 10 minutes
   cargo xtask test --coverage        lines of the core that its tests run; 5 minutes
+  cargo xtask test --crash           kills processes that use the store, 200 times
 
 docs/proof.md tells what each of them proves.
 
@@ -72,6 +74,10 @@ pub(crate) struct TestArgs {
     /// Write the table of mutants into docs/proof.md instead of comparing it
     #[arg(long, requires = "mutants")]
     bless: bool,
+
+    /// Kill processes that use the store at random instants under load, and check what is left
+    #[arg(long, exclusive = true)]
+    crash: bool,
 
     /// Leave out the loom models
     #[arg(long, conflicts_with = "only")]
@@ -162,6 +168,9 @@ impl Error {
 /// # Errors
 /// The machine or the toolchain is to be put right first, or a section failed.
 pub(crate) fn run(args: &TestArgs) -> Result<(), crate::Error> {
+    if args.crash {
+        return Ok(crash::run()?);
+    }
     let sections = args.sections();
     let mut times = Vec::new();
 
