@@ -18,6 +18,7 @@ Examples:
   cargo xtask bench agents --json agents.json     transitions, claims, changes, output; about 2 minutes
   cargo xtask bench tails --quick                 half a minute; not for comparing
   cargo xtask bench engine --json engine.json     a real model; about 5 minutes
+  cargo xtask bench store --json store.json       durable claims; about 1 minute
   cargo xtask bench pool -- --backends latchless,mutex_owner --threads 2
 
 Leave the machine alone meanwhile. The first build takes a minute or two.
@@ -58,6 +59,8 @@ enum Bench {
     Agents,
     /// The engine on a model beside a plain llama.cpp loop: throughput, latency, long prompts, swaps
     Engine,
+    /// Durable claims of tasks, on the disk of the temporary files, beside one transaction each
+    Store,
 }
 
 /// Why nothing was measured.
@@ -109,6 +112,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, crate::Error> {
         Bench::Pool => what.extend(bin("pool")),
         Bench::Tails => what.extend(bin("tails")),
         Bench::Agents => what.extend(bin("agents")),
+        Bench::Store => what.extend(bin("store")),
         Bench::Engine => {
             prerequisites::ensure()?;
             model = Some(model::locate()?);
