@@ -70,7 +70,20 @@ trait Write: Send {
     /// Carries it out. True when it may stay.
     fn run(&mut self, writing: &mut Writing<'_>) -> bool;
     /// Tells the caller, once: how it went, or why it was taken back.
-    fn answer(&mut self, taken_back: Option<&str>);
+    fn answer(&mut self, taken_back: Option<&dyn Fn() -> StoreError>);
+}
+
+/// Why a group was not committed.
+enum GroupFailure {
+    Database(rusqlite::Error),
+    /// One of its writes ended the whole transaction, and says why itself.
+    Ended,
+}
+
+impl From<rusqlite::Error> for GroupFailure {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(error)
+    }
 }
 
 struct Call<T, F> {
@@ -97,12 +110,12 @@ where
         stays
     }
 
-    fn answer(&mut self, taken_back: Option<&str>) {
+    fn answer(&mut self, taken_back: Option<&dyn Fn() -> StoreError>) {
         let Some(reply) = self.reply.take() else { return };
         let outcome = match (self.outcome.take(), taken_back) {
             // A refusal is one, whatever became of the others.
             (Some(Err(error)), _) => Err(error),
-            (_, Some(reason)) => Err(StoreError::RolledBack { reason: reason.into() }),
+            (_, Some(error)) => Err(error()),
             (Some(outcome), None) => outcome,
             (None, None) => Err(StoreError::Closed),
         };
@@ -193,7 +206,8 @@ impl Desk {
         self.gather(&mut group, calls);
         // A group that nobody waits for need not be synced; the next durable one syncs it too.
         let durable = group.iter().any(|call| call.durability() == Durability::Durable);
-        let outcome = self.begin(durable).and_then(|now| self.carry_out(&mut group, now));
+        let begun = self.begin(durable).map_err(GroupFailure::from);
+        let outcome = begun.and_then(|now| self.carry_out(&mut group, now));
         let (work, dropped) = match outcome {
             Ok(done) => done,
             Err(error) => return self.take_back(&mut group, &error),
@@ -255,7 +269,7 @@ impl Desk {
         &mut self,
         group: &mut [Box<dyn Write>],
         now: u64,
-    ) -> rusqlite::Result<(bool, u64)> {
+    ) -> Result<(bool, u64), GroupFailure> {
         let db = &self.connection;
         let mut writing =
             Writing { db, now, nonce: 0, work: false, dropped: 0, failed: &self.failed };
@@ -265,6 +279,9 @@ impl Desk {
             db.prepare_cached("SAVEPOINT call")?.execute([])?;
             if !call.run(&mut writing) {
                 // A full disk ends the whole transaction: then there is no savepoint to go back to.
+                if db.is_autocommit() {
+                    return Err(GroupFailure::Ended);
+                }
                 db.prepare_cached("ROLLBACK TO call")?.execute([])?;
             }
             db.prepare_cached("RELEASE call")?.execute([])?;
@@ -282,19 +299,28 @@ impl Desk {
         Ok((work, dropped))
     }
 
-    fn take_back(&mut self, group: &mut [Box<dyn Write>], error: &rusqlite::Error) {
+    fn take_back(&mut self, group: &mut [Box<dyn Write>], failure: &GroupFailure) {
         if !self.connection.is_autocommit() {
             // The connection is of no use if even this fails; the next begin tells its callers so.
             let _failed = self.connection.execute_batch("ROLLBACK");
         }
         self.last_group = 0;
-        let reason = self.failed.of(error).to_string();
-        tracing::warn!(writes = group.len(), %reason, "a group of writes was rolled back");
+        let error = || match failure {
+            GroupFailure::Database(error) => match self.failed.of(error) {
+                StoreError::Database { reason, .. } => StoreError::RolledBack { reason },
+                typed => typed,
+            },
+            GroupFailure::Ended => {
+                let reason = "another write of its group failed, such as on a full disk".into();
+                StoreError::RolledBack { reason }
+            }
+        };
+        tracing::warn!(writes = group.len(), error = %error(), "a group was rolled back");
         self.counts.rolled_back.fetch_add(1, Ordering::Relaxed);
         let relaxed = group.iter().filter(|call| call.durability() == Durability::Relaxed).count();
         self.counts.relaxed_lost.fetch_add(relaxed as u64, Ordering::Relaxed);
         for call in group {
-            call.answer(Some(&reason));
+            call.answer(Some(&error));
         }
     }
 }
