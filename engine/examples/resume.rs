@@ -12,7 +12,7 @@ use latchless::AgentId;
 use latchless_engine::Token;
 use latchless_engine::backend::llama::{ContextOptions, LlamaContext, LlamaModel, ModelOptions};
 use latchless_engine::backend::{Backend, Batch, BatchRow, Model, Sampling, SequenceId};
-use latchless_engine::cache::{ModelTag, WarmCache, fingerprint};
+use latchless_engine::cache::WarmCache;
 use serde::Serialize;
 
 type Error = Box<dyn std::error::Error>;
@@ -90,8 +90,7 @@ fn run(cli: &Cli) -> Result<(), Error> {
         threads: cli.threads,
         ..ContextOptions::default()
     };
-    let tag = ModelTag::of("llama-cpp-2 0.1.160, shared cells", &*model)
-        .with("weights", format!("{:016x}", fingerprint(model.path())?));
+    let tag = model.state_tag(&options)?;
     let tokens = tokens(&*model, cli.tokens as usize)?;
     let folder = tempfile::tempdir()?;
     let agent = AgentId::new("keeper")?;

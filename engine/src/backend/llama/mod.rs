@@ -37,6 +37,7 @@ mod model;
 mod options;
 mod runtime;
 mod sampler;
+mod tag;
 mod threads;
 
 pub use self::context::{LlamaContext, LlamaParked};

@@ -10,7 +10,7 @@ use latchless::{KvBits, ModelSpec};
 use tempfile::TempDir;
 
 use super::*;
-use crate::cache::IdProblem;
+use crate::cache::{HotCache, IdProblem};
 
 fn spec() -> ModelSpec {
     ModelSpec::new(4, 8, 128, 32).unwrap()
@@ -68,6 +68,23 @@ fn room_for_three() {
     let on_disk = cache.inner.folder.contents().unwrap();
     assert_eq!((on_disk.finished.len(), on_disk.partial.len()), (3, 0));
     assert!(matches!(cache.load(&id("a")), Err(CacheError::Missing { .. })));
+}
+
+/// Case 24: room for two in memory, ten saved.
+#[test]
+fn what_is_no_longer_hot_is_warm() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cache, mut hot) = (open(&folder, 1 << 20), HotCache::new(2, u64::MAX));
+    for number in 0..10 {
+        let (agent, tokens) = (id(&number.to_string()), tokens(number..number + 3));
+        cache.save(&agent, &tokens, &[number as u8; 100]).unwrap();
+        hot.insert(agent, &tokens, 100, number).unwrap();
+    }
+    assert_eq!((hot.len(), cache.len()), (2, 10));
+    assert_eq!(hot.agents().map(AgentId::as_str).collect::<String>(), "89");
+    assert_eq!(hot.longest_prefix(&tokens(3..9)), None);
+    let cold = cache.longest_prefix(&tokens(3..9)).unwrap();
+    assert_eq!(cache.load(&cold.agent).unwrap().state, [3; 100]);
 }
 
 /// Case 25.
@@ -315,7 +332,7 @@ fn payload_memory_never_doubles() {
     assert!(peak < STATE as u64 + SMALL, "{peak} bytes for a load");
 
     // In memory: what was there goes before the new state is made.
-    let mut hot = crate::cache::HotCache::new(1, STATE as u64);
+    let mut hot = HotCache::new(1, STATE as u64);
     let peak = measure(|| {
         for agent in [&agent, &agent, &id("b"), &id("c")] {
             drop(hot.make_room(agent, STATE as u64));

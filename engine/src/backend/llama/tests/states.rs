@@ -1,6 +1,7 @@
 //! Sequences that leave a context as bytes and come back.
 
 use super::*;
+use crate::cache::WarmCache;
 
 const PROMPT: &str = "The three primary colours are red, yellow and blue. The sky is";
 
@@ -99,4 +100,35 @@ fn what_is_not_there_cannot_be_saved() {
     let unknown = BackendError::UnknownSequence { sequence: outside, sequences: 2 };
     assert_eq!(context.save_sequence(outside), Err(unknown.clone()));
     assert_eq!(context.load_sequence(outside, &[1]), Err(unknown));
+}
+
+/// From one context through a file into another one, and not into one whose cells lie otherwise.
+#[test]
+fn a_sequence_resumes_from_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let agent = latchless::AgentId::new("a").unwrap();
+    let prompt = tokens(PROMPT);
+    let (head, last) = (&prompt[..prompt.len() - 1], *prompt.last().unwrap());
+    let mut first = decoded(&options(), 0, head);
+    {
+        let tag = model().state_tag(&options()).unwrap();
+        let cache = WarmCache::open(folder.path(), tag, 1 << 30).unwrap();
+        cache.save(&agent, head, &first.save_sequence(SequenceId(0)).unwrap()).unwrap();
+    }
+    let expected = continued(&mut first, 0, last, 8);
+    {
+        let divided = ContextOptions { layout: CellLayout::Divided, ..options() };
+        let tag = model().state_tag(&divided).unwrap();
+        let cache = WarmCache::open(folder.path(), tag, 1 << 30).unwrap();
+        let refused = cache.load(&agent).unwrap_err().to_string();
+        assert!(refused.contains("cells is shared, not divided by 2"), "{refused}");
+    }
+    let tag = model().state_tag(&options()).unwrap();
+    let cache = WarmCache::open(folder.path(), tag, 1 << 30).unwrap();
+    let found = cache.longest_prefix(&prompt).unwrap();
+    assert_eq!((found.common, found.stored), (head.len(), head.len()));
+    let saved = cache.load(&found.agent).unwrap();
+    let mut second = context(&options());
+    assert_eq!(second.load_sequence(SequenceId(1), &saved.state), Ok(saved.tokens.len() as u32));
+    assert_eq!(continued(&mut second, 1, last, 8), expected);
 }
