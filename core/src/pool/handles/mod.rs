@@ -132,6 +132,12 @@ impl BlockPool {
             }
         });
         claims.sort_unstable_by_key(|claim| claim.span);
+        // What others freed meanwhile in a span that was claimed from already.
+        claims.dedup_by(|again, claim| {
+            let same = again.span == claim.span;
+            claim.mask |= if same { again.mask } else { 0 };
+            same
+        });
         claims.into_iter().for_each(hand_out);
         if many {
             handles.sort_unstable_by_key(|handle| handle.block);
