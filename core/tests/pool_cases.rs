@@ -490,3 +490,33 @@ fn an_inert_range_frees_nothing_of_later_ones_when_it_is_split() {
         assert_eq!(pool.usage().used, 0);
     }
 }
+
+/// Case 14 by counts, for times say more of the machine: the last hundred of ten thousand operations go out
+/// of the straight way five times as often as the first hundred at most. The pool is nearly used up, so that
+/// there is something to go out of the way for.
+#[test]
+fn case_14_the_ten_thousandth_operation_costs_no_more_than_the_first() {
+    let pool = BlockPool::new(PoolConfig::new(1_000, spec(4)).stripes(4)).unwrap();
+    let agent = pool.open_account().unwrap();
+    let _held: Vec<_> = (0..90).map(|_| pool.allocate(agent, LAYER, 10).unwrap()).collect();
+    let mut leases = Vec::new();
+    let mut detours = |operations: std::ops::Range<u32>| {
+        let before = pool.counters();
+        for i in operations {
+            if let Ok(lease) = pool.allocate(agent, LAYER, 1 + i * 7 % 13) {
+                leases.push(lease);
+            }
+            if leases.len() > 12 {
+                let out = (i as usize * 5) % leases.len();
+                drop(leases.swap_remove(out));
+            }
+        }
+        let counted = pool.counters().since(&before).total();
+        counted.scans + counted.listed + counted.steals + counted.gathers + counted.moves
+    };
+    let first = detours(0..100);
+    detours(100..9_900);
+    let last = detours(9_900..10_000);
+    assert!(first > 0, "nothing to compare with");
+    assert!(last <= 5 * first, "{last} detours in a hundred operations, {first} at first");
+}
