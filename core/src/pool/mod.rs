@@ -204,6 +204,8 @@ impl BlockPool {
 
     /// Replaces the geometry, when no block is out. An allocation that races with it is refused for the
     /// moment that it takes, also one from a reserve, or comes first and refuses it.
+    /// A thread that is frozen in here has every block in its hands: nobody waits for it, but allocations are
+    /// refused until it goes on.
     ///
     /// # Errors
     /// [`ReconfigureError`] with the number of blocks that are out; nothing is changed then.
