@@ -3,6 +3,4 @@
 
 pub mod counting;
 #[cfg(target_os = "linux")]
-pub mod freezing;
-#[cfg(target_os = "linux")]
 pub mod scheduling;

@@ -6,8 +6,9 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use latchless_freezing::{Enlisted, Victim, times_frozen};
+
 use super::{Churned, Latencies};
-use crate::os::freezing::{Freezable, prepare, times_frozen};
 use crate::os::scheduling::confine;
 use crate::{BLOCKS, Churn};
 
@@ -46,7 +47,6 @@ pub struct Freezes {
 /// # Panics
 /// When the contender breaks its promises.
 pub fn run<C: Churn>(freezes: Freezes, churn: bool) -> io::Result<(Latencies, Churned)> {
-    prepare(freezes.time)?;
     let pool = C::new(BLOCKS);
     let mut held = super::hold(&pool);
     let stop = AtomicBool::new(false);
@@ -57,16 +57,15 @@ pub fn run<C: Churn>(freezes: Freezes, churn: bool) -> io::Result<(Latencies, Ch
             thread::scope(|scope| {
                 let (ready, victims) = channel();
                 let workers: Vec<_> = (0..WORKERS)
-                    .map(|place| {
+                    .map(|_| {
                         let ready = ready.clone();
-                        scope.spawn(move || work(pool, place, ready, stop, churn))
+                        scope.spawn(move || work(pool, ready, stop, churn))
                     })
                     .collect();
                 drop(ready);
                 let victims: Vec<_> = victims.iter().collect();
                 let frozen = freeze_at_random(&victims, freezes);
-                // Only now may they leave: a thread that has ended cannot be signalled. Relaxed: nothing
-                // is handed over with it.
+                // Relaxed: nothing is handed over with it.
                 stop.store(true, Ordering::Relaxed);
                 let mut total = (Latencies::default(), Churned::default());
                 for worker in workers {
@@ -84,7 +83,7 @@ pub fn run<C: Churn>(freezes: Freezes, churn: bool) -> io::Result<(Latencies, Ch
     Ok(outcome)
 }
 
-fn freeze_at_random(victims: &[Freezable], freezes: Freezes) -> io::Result<()> {
+fn freeze_at_random(victims: &[Victim], freezes: Freezes) -> io::Result<()> {
     let mut rng = fastrand::Rng::with_seed(freezes.seed);
     for _ in 0..freezes.count {
         // The rest of the wait is spent awake: a timer's edge is no random moment.
@@ -94,7 +93,7 @@ fn freeze_at_random(victims: &[Freezable], freezes: Freezes) -> io::Result<()> {
             std::hint::spin_loop();
         }
         if let Some(victim) = victims.get(rng.usize(..victims.len())) {
-            victim.freeze()?;
+            victim.freeze(freezes.time)?;
         }
     }
     Ok(())
@@ -102,16 +101,16 @@ fn freeze_at_random(victims: &[Freezable], freezes: Freezes) -> io::Result<()> {
 
 fn work<C: Churn>(
     pool: &C,
-    place: usize,
-    ready: Sender<Freezable>,
+    ready: Sender<Victim>,
     stop: &AtomicBool,
     churn: bool,
 ) -> (Latencies, Churned) {
     let mut hand = pool.hand();
     let mut latencies = Latencies::default();
     let mut churned = Churned::default();
+    let enlisted = Enlisted::this_thread().expect("few threads, each enlisted once");
     // Whoever waits for it is there until all have reported.
-    let _heard = ready.send(Freezable::this_thread(place));
+    let _heard = ready.send(enlisted.victim());
     drop(ready);
     for pair in 0_u64.. {
         if stop.load(Ordering::Relaxed) {
