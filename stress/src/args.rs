@@ -7,14 +7,21 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::run::{Plan, Plant};
+use crate::crew::freezer::Freezes;
+use crate::part::Kind;
+use crate::plan::{Plan, Plant};
+
+/// Freezes a second that make chaos: with up to 200 ms each, about every second instant is in one of them.
+const CHAOS_FREEZES: f64 = 5.0;
 
 const EXAMPLES: &str = "\
 Examples:
   A minute with a seed that you choose:
     latchless-stress run --duration 60s --seed 1
   A night, with a line every ten minutes and a report:
-    latchless-stress run --duration 8h --status-interval 10m --report night.json
+    latchless-stress run --duration 8h --chaos --status-interval 10m --report night
+  One part only, and three freezes a second:
+    latchless-stress run --only agents --freeze 3
   A small pool and many threads, ended by count:
     latchless-stress run --blocks 64 --threads 32 --operations 1000000
   What the canary says when a block is in two hands:
@@ -24,7 +31,7 @@ Exit codes: 0 every invariant held, 1 one broke, 2 bad arguments (also when nobo
 shows nothing), 3 interrupted (Ctrl-C ends the run cleanly, with the report; a second one ends it at
 once).";
 
-/// Runs threads against one block pool and checks that no block is ever lost or in two hands.
+/// Runs threads against every part of the core and checks that nothing is ever lost or in two hands.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLES)]
 pub(crate) struct Cli {
@@ -45,7 +52,11 @@ pub(crate) struct RunArgs {
     #[arg(long, value_parser = duration)]
     duration: Option<Duration>,
 
-    /// How many operations, of all threads together.
+    /// Only this part; several times for several parts. All of them by default.
+    #[arg(long, value_name = "PART")]
+    only: Vec<Kind>,
+
+    /// How many operations, of all threads of a part together.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     operations: Option<u64>,
 
@@ -53,7 +64,7 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     seed: Option<u64>,
 
-    /// Threads. Two for each core by default, at least 4.
+    /// Threads of each part. Two for each core by default, at least 4.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1_024))]
     threads: Option<u16>,
 
@@ -69,12 +80,24 @@ pub(crate) struct RunArgs {
     #[arg(long, default_value = "5s", value_parser = duration)]
     status_interval: Duration,
 
-    /// Time without any operation after which the run counts as stalled, which breaks it.
+    /// Time without an operation after which a thread counts as stalled, which breaks the run.
     #[arg(long, default_value = "1m", value_parser = duration)]
     stall_after: Duration,
 
-    /// Writes the report to this file, as JSON.
-    #[arg(long, value_name = "FILE")]
+    /// All faults, each at its usual rate: `--freeze 5`.
+    #[arg(long)]
+    chaos: bool,
+
+    /// Threads that are frozen at random instructions, a second.
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    freeze: Option<f64>,
+
+    /// How long a thread stays frozen at most.
+    #[arg(long, default_value = "200ms", value_name = "TIME", value_parser = duration)]
+    freeze_time: Duration,
+
+    /// Writes report.json and report.html, a page with plots, to this folder.
+    #[arg(long, value_name = "FOLDER")]
     pub(crate) report: Option<PathBuf>,
 
     /// Puts in a fault, to see that it is seen; the run must end with exit code 1.
@@ -89,8 +112,14 @@ impl RunArgs {
             (None, None) => Some(Duration::from_mins(1)),
             (duration, _) => duration,
         };
+        let rate = self.freeze.or(self.chaos.then_some(CHAOS_FREEZES));
+        let freezes = rate.filter(|rate| *rate > 0.0);
+        let mut parts = if self.only.is_empty() { Kind::ALL.to_vec() } else { self.only.clone() };
+        parts.sort_unstable();
+        parts.dedup();
         Plan {
             seed: self.seed.unwrap_or_else(|| fastrand::u64(..)),
+            parts,
             threads: self.threads.unwrap_or_else(|| (2 * cores).clamp(4, 1_024) as u16),
             blocks: self.blocks,
             first_round: self.first_round,
@@ -98,8 +127,16 @@ impl RunArgs {
             operations: self.operations,
             status_interval: self.status_interval,
             stall_after: self.stall_after,
+            freezes: freezes.map(|per_second| Freezes { per_second, time: self.freeze_time }),
             plant: self.plant,
         }
+    }
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if (0.0..=1_000.0).contains(&rate) => Ok(rate),
+        _ => Err("no rate; give a number from 0 to 1000, such as 5 or 0.2".to_owned()),
     }
 }
 
@@ -150,6 +187,18 @@ mod tests {
     }
 
     #[test]
+    fn parts_and_faults_are_chosen() {
+        assert_eq!(plan(&[]).unwrap().parts, Kind::ALL);
+        let two = plan(&["--only", "agents", "--only", "pool", "--only", "pool"]).unwrap();
+        assert_eq!(two.parts, [Kind::Pool, Kind::Agents]);
+        assert_eq!(plan(&[]).unwrap().freezes, None);
+        let freezes = |args: &[&str]| plan(args).unwrap().freezes.map(|freezes| freezes.per_second);
+        assert_eq!(freezes(&["--chaos"]), Some(CHAOS_FREEZES));
+        assert_eq!(freezes(&["--chaos", "--freeze", "0"]), None);
+        assert_eq!(freezes(&["--freeze", "0.5"]), Some(0.5));
+    }
+
+    #[test]
     fn nonsense_is_refused() {
         for args in [
             &["--threads", "0"][..],
@@ -160,6 +209,9 @@ mod tests {
             &["--duration", "soon"],
             &["--seed", "-1"],
             &["--plant", "rose"],
+            &["--only", "lunch"],
+            &["--freeze", "-1"],
+            &["--freeze", "often"],
         ] {
             assert!(plan(args).is_err(), "{args:?}");
         }

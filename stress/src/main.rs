@@ -1,26 +1,28 @@
-//! `latchless-stress`: threads allocate, split, merge, transfer, share, free, register and unregister
-//! against one block pool for as long as you like, and everything is checked: no block in two hands, no
-//! block lost, no agent charged for what it does not have, no refusal without reason.
+//! `latchless-stress`: threads use every part of the core at once for as long as you like, are frozen at
+//! random instructions, and everything is checked: no block in two hands, none lost, no refusal without
+//! reason, no task, change or message lost or handled twice, no state that is no state.
 //!
-//! Exit codes: 0 everything held, 1 an invariant broke, 2 bad arguments, or ones with which nobody had a
-//! block, 3 interrupted.
+//! Exit codes: 0 everything held, 1 an invariant broke, 2 bad arguments, or ones with which a part had
+//! nothing to show, 3 interrupted, 4 the machine failed, such as a disk that is full.
 
 #![forbid(unsafe_code)]
 
+mod agents;
 mod args;
-mod canary;
-mod check;
-mod commons;
-mod phases;
+mod crew;
+mod part;
+mod plan;
+mod pool;
 mod report;
 mod run;
+mod seed;
+mod stop;
 mod tally;
 mod violation;
 mod watch;
-mod worker;
 
-use std::fs::File;
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::{self, ExitCode};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -31,8 +33,11 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
 use self::args::{Cli, Command, RunArgs};
-use self::report::{Report, Status};
-use self::run::{Ending, Outcome, Plan};
+use self::plan::Plan;
+use self::report::Report;
+use self::report::folder::Folder;
+use self::report::status::Status;
+use self::run::{Ending, Outcome};
 
 /// Exit code of a run in which something did not hold.
 const BROKEN: u8 = 1;
@@ -40,51 +45,75 @@ const BROKEN: u8 = 1;
 const BAD_ARGUMENTS: u8 = 2;
 /// Exit code of a run that was interrupted.
 const INTERRUPTED: u8 = 3;
+/// Exit code of a run whose report could not be written.
+const MACHINE_FAILED: u8 = 4;
 
 fn main() -> ExitCode {
     let Command::Run(args) = Cli::parse().command;
     match run(&args) {
-        Ok(Outcome { ending: Ending::Held, .. }) => ExitCode::SUCCESS,
-        Ok(Outcome { ending: Ending::Idle, .. }) => BAD_ARGUMENTS.into(),
-        Ok(Outcome { ending: Ending::Broken(_), .. }) => BROKEN.into(),
-        Ok(Outcome { ending: Ending::Interrupted, .. }) => INTERRUPTED.into(),
+        Ok((outcome, Ok(()))) => code(&outcome).into(),
+        Ok((outcome, Err(error))) => {
+            complain(&error);
+            // What broke is worth more than that it was not written down.
+            match code(&outcome) {
+                0 => MACHINE_FAILED.into(),
+                code => code.into(),
+            }
+        }
         Err(error) => {
-            eprintln!("latchless-stress: {error:#}");
+            complain(&error);
             BAD_ARGUMENTS.into()
         }
     }
 }
 
-fn run(args: &RunArgs) -> anyhow::Result<Outcome> {
+fn code(outcome: &Outcome) -> u8 {
+    match outcome.ending {
+        Ending::Held => 0,
+        Ending::Idle => BAD_ARGUMENTS,
+        Ending::Broken(_) => BROKEN,
+        Ending::Interrupted => INTERRUPTED,
+    }
+}
+
+fn complain(error: &anyhow::Error) {
+    eprintln!("latchless-stress: {error:#}");
+}
+
+/// What came out of a run, and of writing it down.
+type Told = (Outcome, anyhow::Result<()>);
+
+fn run(args: &RunArgs) -> anyhow::Result<Told> {
     // Now, rather than after eight hours.
-    let file = args.report.as_ref().map(|path| {
-        let why = || format!("{} cannot be written; choose another --report", path.display());
-        File::create(path).with_context(why)
-    });
-    let file = file.transpose()?;
+    let folder = args.report.as_deref().map(open).transpose()?;
     let interrupted = on_interrupt()?;
     let plan = args.plan();
     say(format_args!("seed {}", plan.seed));
     let print = |status: &Status| say(format_args!("{status}"));
     let give_up = |outcome: &Outcome| {
-        if let Err(error) = tell(&plan, outcome, file.as_ref()) {
-            eprintln!("latchless-stress: {error:#}");
+        if let Err(error) = tell(&plan, outcome, folder.as_ref()) {
+            complain(&error);
         }
         // Its threads wait for what never comes: nobody can end them in an orderly way.
         process::exit(BROKEN.into());
     };
     let outcome = run::run(&plan, &interrupted, print, give_up)?;
-    tell(&plan, &outcome, file.as_ref())?;
-    Ok(outcome)
+    let told = tell(&plan, &outcome, folder.as_ref());
+    Ok((outcome, told))
+}
+
+fn open(path: &Path) -> anyhow::Result<Folder> {
+    let why = || format!("{} cannot be written; choose another --report", path.display());
+    Folder::open(path).with_context(why)
 }
 
 /// Tells what came out of a run.
-fn tell(plan: &Plan, outcome: &Outcome, file: Option<&File>) -> anyhow::Result<()> {
+fn tell(plan: &Plan, outcome: &Outcome, folder: Option<&Folder>) -> anyhow::Result<()> {
     let report = Report::new(plan, outcome);
     say(format_args!("{report}"));
-    if let Some(mut file) = file {
-        serde_json::to_writer_pretty(file, &report).context("the report was not written")?;
-        writeln!(file).context("the report was not written")?;
+    if let Some(folder) = folder {
+        let path = folder.write(&report).context("the report was not written")?;
+        say(format_args!("  report: {}", path.display()));
     }
     Ok(())
 }

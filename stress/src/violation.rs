@@ -5,7 +5,7 @@ use std::time::Duration;
 use latchless::{BlockId, HandleError, ReconfigureError};
 use thiserror::Error;
 
-use crate::canary::Mark;
+use crate::pool::canary::Mark;
 
 /// An invariant that does not hold.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -48,12 +48,15 @@ pub(crate) enum Violation {
     /// An agent is gone, or one is there that should not be.
     #[error("after the round agent {agent} is {state}")]
     Directory { agent: String, state: &'static str },
-    /// Nothing happens any more, although nobody ever waits.
-    #[error("no operation has ended for {}", humantime::format_duration(*.0))]
+    /// What must come out once did not, or came out twice.
+    #[error("{what} {item} was {state}")]
+    NotOnce { what: &'static str, item: u32, state: &'static str },
+    /// A thread does not get on, although nobody ever waits.
+    #[error("the thread has ended no operation for {}", humantime::format_duration(*.0))]
     Stalled(Duration),
     /// A thread panicked.
-    #[error("thread {thread} panicked: {message}")]
-    Panicked { thread: u16, message: String },
+    #[error("the thread panicked: {message}")]
+    Panicked { message: String },
 }
 
 impl Violation {

@@ -18,7 +18,7 @@ fn run(args: &[&str]) -> (Option<i32>, String, String) {
 #[test]
 fn a_run_that_holds_ends_with_0_and_a_report() {
     let folder = tempfile::tempdir().unwrap();
-    let report = folder.path().join("report.json");
+    let report = folder.path().join("report");
     let args = ["--operations", "8000", "--seed", "7", "--threads", "4", "--report"];
     let args: Vec<_> = args.into_iter().chain(report.to_str()).collect();
     let (code, out, err) = run(&args);
@@ -26,23 +26,35 @@ fn a_run_that_holds_ends_with_0_and_a_report() {
     assert_eq!(out.lines().next(), Some("seed 7"));
     assert!(out.contains("held: "), "{out}");
     let report: serde_json::Value =
-        serde_json::from_slice(&std::fs::read(report).unwrap()).unwrap();
+        serde_json::from_slice(&std::fs::read(report.join("report.json")).unwrap()).unwrap();
     assert_eq!((&report["outcome"], &report["seed"]), (&"held".into(), &7.into()));
-    assert_eq!(report["operations"], 8_000);
-    let actions = report["actions"].as_object().unwrap();
-    let sum: u64 = actions.values().filter_map(serde_json::Value::as_u64).sum();
-    assert_eq!(sum, 8_000);
+    let parts = report["parts"].as_array().unwrap();
+    assert_eq!(parts.len(), 2);
+    for part in parts {
+        assert_eq!(part["operations"], 8_000, "{part}");
+        let actions = part["actions"].as_object().unwrap();
+        let sum: u64 = actions.values().filter_map(serde_json::Value::as_u64).sum();
+        assert_eq!(sum, 8_000, "{part}");
+    }
+    let page = std::fs::read_to_string(folder.path().join("report/report.html")).unwrap();
+    assert!(page.starts_with("<!doctype html>") && page.ends_with("</html>\n"));
+    // Operations, four and one times, two fills, memory, descriptors, freezes.
+    assert_eq!(page.matches("<svg").count(), 11);
+    assert!(!page.contains("http://") || page.contains("http://www.w3.org/2000/svg"));
+    let others = std::fs::read_dir(folder.path().join("report")).unwrap().count();
+    assert_eq!(others, 2, "nothing else is left");
 }
 
 #[test]
 fn a_planted_fault_ends_with_1_and_tells_how_to_repeat_it() {
-    for plant in ["double", "leak"] {
+    for (plant, part) in [("double", "pool"), ("leak", "pool"), ("stolen", "agents")] {
         let (code, out, _) =
             run(&["--operations", "40000", "--seed", "3", "--threads", "4", "--plant", plant]);
         assert_eq!(code, Some(1), "{out}");
         assert!(out.contains("BROKEN: "), "{out}");
-        let repeat = "-- run --seed 3 --threads 4 --blocks 8192 --first-round 0 --operations 200000 --plant ";
-        assert!(out.contains(&(repeat.to_owned() + plant)), "{out}");
+        let repeat =
+            "-- run --seed 3 --threads 4 --blocks 8192 --first-round 0 --operations 200000 --only ";
+        assert!(out.contains(&format!("{repeat}{part} --plant {plant}")), "{out}");
     }
 }
 
@@ -51,7 +63,7 @@ fn a_run_that_stalls_ends_with_1_although_its_threads_never_end() {
     let (code, out, _) =
         run(&["--duration", "1h", "--seed", "3", "--plant", "stall", "--stall-after", "100ms"]);
     assert_eq!(code, Some(1), "{out}");
-    assert!(out.contains("BROKEN: no operation has ended for 100ms"), "{out}");
+    assert!(out.contains("BROKEN: the thread has ended no operation for 100ms"), "{out}");
 }
 
 #[test]
@@ -59,7 +71,7 @@ fn bad_arguments_end_with_2_and_say_what_to_do() {
     for (args, advice) in [
         (&["--duration", "soon"][..], "write 500ms, 90s, 5m or 8h"),
         (&["--blocks", "0"], "1..=16777216"),
-        (&["--report", "/no/such/folder/report.json"], "choose another --report"),
+        (&["--report", "/no/such/folder/report"], "choose another --report"),
         (&["--frobnicate"], "--help"),
     ] {
         let (code, out, err) = run(args);

@@ -3,11 +3,13 @@
 use std::time::Instant;
 
 use latchless::{AllocateError, BlockHandle, BlockLease, LayerId};
+use latchless_freezing::times_frozen;
 
 use super::held::{Goods, Held, Place};
 use super::{MOST_HELD, OWN_AGENTS, Worker};
-use crate::canary::Mark;
-use crate::phases::Phase;
+use crate::pool::canary::Mark;
+use crate::pool::phases::Phase;
+use crate::pool::{Came, PAIR};
 use crate::violation::Violation;
 
 /// What the pool gave: a lease, or a number of handles.
@@ -36,6 +38,7 @@ impl<'pool> Worker<'pool, '_> {
             return self.free(other);
         }
         let agent = self.own[other % OWN_AGENTS].handle;
+        let frozen = times_frozen();
         let begun = Instant::now();
         let granted = self.world.pool.allocate(agent, self.layer(other), blocks);
         let taking = begun.elapsed();
@@ -47,7 +50,11 @@ impl<'pool> Worker<'pool, '_> {
         self.world.canary.give_back(listed, self.mark())?;
         let begun = Instant::now();
         drop(lease);
-        self.counts.record_pair(taking + begun.elapsed());
+        let time = taking + begun.elapsed();
+        // What a freeze of its own takes says nothing of the pool.
+        if times_frozen() == frozen {
+            self.counts.record(PAIR, time);
+        }
         Ok(())
     }
 
@@ -168,8 +175,8 @@ impl<'pool> Worker<'pool, '_> {
         match granted {
             Ok(granted) => {
                 Violation::count("what was granted", requested, granted.blocks())?;
-                self.counts.granted += 1;
-                self.counts.blocks += u64::from(requested);
+                self.counts.outcomes[Came::Granted as usize] += 1;
+                self.counts.outcomes[Came::Blocks as usize] += u64::from(requested);
                 Ok(Some(granted))
             }
             Err(AllocateError::Exhausted { requested: said, available, total, allocated }) => {
@@ -188,7 +195,7 @@ impl<'pool> Worker<'pool, '_> {
                 if self.world.phase == Phase::Calm {
                     return Err(Violation::SpuriousRefusal { requested });
                 }
-                self.counts.refused += 1;
+                self.counts.outcomes[Came::Refused as usize] += 1;
                 Ok(None)
             }
             Err(error) => Err(Violation::answer("an allocation for a registered agent", error)),

@@ -12,8 +12,6 @@ mod moves;
 mod probes;
 mod returning;
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use fastrand::Rng;
 use latchless::{
     AgentHandle, AgentId, BlockHandle, BlockLease, BlockPool, Directory, Inbox, ModelSpec,
@@ -21,8 +19,11 @@ use latchless::{
 
 pub(crate) use self::held::Parcel;
 use self::held::{Goods, Held, Leased, Place};
-use crate::canary::{Canary, Mark};
-use crate::phases::{Action, Decision, Phase, Scale};
+use crate::crew::roll::Present;
+use crate::pool::COLUMNS;
+use crate::pool::canary::{Canary, Mark};
+use crate::pool::phases::{Action, Decision, Phase, Scale};
+use crate::stop::Stop;
 use crate::tally::{Counts, Tally};
 use crate::violation::Violation;
 
@@ -46,7 +47,7 @@ pub(crate) struct World<'pool> {
     /// The geometries that the pool may have.
     pub(crate) specs: &'pool [ModelSpec; 2],
     pub(crate) tally: &'pool Tally,
-    pub(crate) stop: &'pool AtomicBool,
+    pub(crate) stop: &'pool Stop,
     pub(crate) scale: Scale,
     pub(crate) phase: Phase,
     /// What others hand over to each thread.
@@ -65,6 +66,7 @@ struct Own {
 pub(crate) struct Worker<'pool, 'round> {
     world: &'round World<'pool>,
     thread: u16,
+    present: &'round Present<'round>,
     own: Vec<Own>,
     held: Vec<Held<'pool>>,
     /// Blocks of all that is held.
@@ -79,7 +81,11 @@ pub(crate) struct Worker<'pool, 'round> {
 
 impl<'pool, 'round> Worker<'pool, 'round> {
     /// Registers the thread's agents.
-    pub(crate) fn new(world: &'round World<'pool>, thread: u16) -> Result<Self, Violation> {
+    pub(crate) fn new(
+        world: &'round World<'pool>,
+        thread: u16,
+        present: &'round Present<'round>,
+    ) -> Result<Self, Violation> {
         let (id, handle) = world.steady[usize::from(thread)].clone();
         let mut own = vec![Own { id, handle, epoch: 0 }];
         for i in 1..OWN_AGENTS {
@@ -90,24 +96,25 @@ impl<'pool, 'round> Worker<'pool, 'round> {
             own.push(Own { id, handle, epoch: 0 });
         }
         let held = Vec::with_capacity(MOST_HELD);
-        let counts = Counts::new();
-        Ok(Self { world, thread, own, held, in_hand: 0, sweeping: true, stale: None, counts })
+        let counts = Counts::new(&COLUMNS);
+        let (sweeping, stale) = (true, None);
+        Ok(Self { world, thread, present, own, held, in_hand: 0, sweeping, stale, counts })
     }
 
     /// Carries out `operations` decisions, or as many as come before the stop, and gives everything
     /// back.
     pub(crate) fn run(&mut self, rng: &mut Rng, operations: u64) -> Result<(), Violation> {
         for done in 1..=operations {
-            // Relaxed: whatever was done before the stop was set does not matter here.
-            if self.world.stop.load(Ordering::Relaxed) {
+            if self.world.stop.is_stopped() {
                 break;
             }
+            self.present.beat();
             self.sweeping = done <= operations - operations / 4;
             let decision = self.world.phase.decide(rng, self.world.scale);
             self.counts.actions[decision.action as usize] += 1;
             self.carry_out(decision)?;
             if done % TALLY_EVERY == 0 {
-                self.world.tally.collect(&mut self.counts);
+                self.world.tally.offer(&mut self.counts);
             }
         }
         while let Some(held) = self.take(0) {

@@ -8,7 +8,7 @@
 //! # Firm and loose marks
 //!
 //! Most blocks belong to agents that only their own thread frees as a whole: their marks are *firm*, and
-//! carry a count of holders for blocks that are shared. Blocks of the [commons](crate::commons), agents
+//! carry a count of holders for blocks that are shared. Blocks of the [commons](crate::pool::commons), agents
 //! that any thread may free at any time, may be gone from a thread's hands without its doing: their marks
 //! are *loose*. A loose mark remembers how often its agent had been swept when it was made; as long as
 //! that number stands, it is as good as a firm one, and afterwards it says nothing.
@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use latchless::BlockId;
 
-use crate::commons::Sweeps;
+use crate::pool::commons::Sweeps;
 use crate::violation::Violation;
 
 /// What the table says of a block: `loose (1) | sweeps (39) | agent (8) | thread (16)`, or

@@ -4,7 +4,7 @@ use latchless::{AgentHandle, AgentId, BlockId, InboxFull, MergeError, TransferEr
 
 use super::held::{Leased, Place};
 use super::{OWN_AGENTS, Parcel, STEADY, Worker};
-use crate::canary::Mark;
+use crate::pool::canary::Mark;
 use crate::violation::Violation;
 
 impl<'pool> Worker<'pool, '_> {

@@ -6,7 +6,7 @@ use latchless::{AgentHandle, BlockHandle, BlockId};
 
 use super::Worker;
 use super::held::{Goods, Held, Leased, Parcel, Place};
-use crate::canary::Canary;
+use crate::pool::canary::Canary;
 use crate::violation::Violation;
 
 impl<'pool> Worker<'pool, '_> {

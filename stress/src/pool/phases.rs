@@ -1,8 +1,4 @@
 //! Phases: what a thread decides to do next, and how large.
-//!
-//! A run is a sequence of rounds, each in one phase for all threads. A thread's decisions come from its own
-//! generator, seeded from the run's seed, the round and the thread, and do not depend on what came out of
-//! earlier ones: the same seed gives the same decisions. How the threads interleave is the machine's part.
 
 use fastrand::Rng;
 
@@ -108,9 +104,15 @@ impl Action {
     pub(crate) const COUNT: usize = TABLE.len();
 
     /// Names, in the order of the actions.
-    pub(crate) fn names() -> impl Iterator<Item = &'static str> {
-        TABLE.iter().map(|(_, name, _)| *name)
-    }
+    pub(crate) const NAMES: [&str; Self::COUNT] = {
+        let mut names = [""; Self::COUNT];
+        let mut action = 0;
+        while action < Self::COUNT {
+            names[action] = TABLE[action].1;
+            action += 1;
+        }
+        names
+    };
 }
 
 /// One decision.
@@ -196,33 +198,11 @@ impl Phase {
     }
 }
 
-/// The generator of a thread in a round.
-pub(crate) fn generator(seed: u64, round: u64, thread: u16) -> Rng {
-    let mut seeds = Rng::with_seed(seed);
-    let [a, b] = [seeds.u64(..), seeds.u64(..)];
-    let mut rounds = Rng::with_seed(a ^ round.wrapping_mul(b | 1));
-    let [a, b] = [rounds.u64(..), rounds.u64(..)];
-    Rng::with_seed(a ^ u64::from(thread).wrapping_mul(b | 1))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const SCALE: Scale = Scale { blocks: 4_096, threads: 4 };
-
-    fn decisions(seed: u64, round: u64, thread: u16) -> Vec<Decision> {
-        let mut rng = generator(seed, round, thread);
-        (0..100).map(|_| Phase::of_round(round).decide(&mut rng, SCALE)).collect()
-    }
-
-    #[test]
-    fn decisions_repeat_with_the_seed_and_only_with_it() {
-        assert_eq!(decisions(1, 2, 3), decisions(1, 2, 3));
-        assert_ne!(decisions(1, 2, 3), decisions(2, 2, 3));
-        assert_ne!(decisions(1, 2, 3), decisions(1, 6, 3));
-        assert_ne!(decisions(1, 2, 3), decisions(1, 2, 0));
-    }
 
     #[test]
     fn the_table_is_in_the_order_of_the_actions() {
@@ -235,7 +215,7 @@ mod tests {
     #[test]
     fn every_action_with_a_weight_is_drawn_and_no_other() {
         for (i, phase) in Phase::ALL.into_iter().enumerate() {
-            let mut rng = generator(1, 0, 0);
+            let mut rng = Rng::with_seed(1);
             let mut drawn = [0; Action::COUNT];
             for _ in 0..20_000 {
                 let decision = phase.decide(&mut rng, SCALE);
@@ -250,7 +230,7 @@ mod tests {
 
     #[test]
     fn the_smallest_pool_has_sizes_too() {
-        let mut rng = generator(1, 0, 0);
+        let mut rng = Rng::with_seed(1);
         for phase in Phase::ALL {
             let scale = Scale { blocks: 1, threads: 64 };
             assert_eq!(phase.decide(&mut rng, scale).blocks, 1);

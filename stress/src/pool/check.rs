@@ -2,9 +2,9 @@
 
 use latchless::{AgentHandle, AgentId, BlockId, BlockPool, Directory, ModelSpec};
 
-use crate::canary::Canary;
+use crate::pool::canary::Canary;
+use crate::pool::worker::{OWN_AGENTS, own_name};
 use crate::violation::Violation;
-use crate::worker::{OWN_AGENTS, own_name};
 
 /// What a settled run consists of.
 pub(crate) struct Settled<'a> {
@@ -114,7 +114,7 @@ mod tests {
     use latchless::{LayerId, PoolConfig};
 
     use super::*;
-    use crate::canary::Mark;
+    use crate::pool::canary::Mark;
 
     /// Checks a pool of which `plant` has done something to the steady agent.
     fn check_after(plant: impl FnOnce(&BlockPool, AgentHandle, &Canary)) -> Result<(), Violation> {

@@ -2,7 +2,7 @@
 
 use latchless::{AgentHandle, BlockHandle, BlockId, BlockLease};
 
-use crate::canary::Mark;
+use crate::pool::canary::Mark;
 
 /// Blocks in a worker's hands, and how they are marked.
 pub(super) struct Held<'pool> {

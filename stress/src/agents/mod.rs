@@ -1,0 +1,174 @@
+//! The agents' side of the core under load: tasks, plans, states, outboxes and spawn slots, by all threads
+//! at once. Everything that is handed on must come out once: tasks, changes, messages. No slot may be in
+//! two hands, no state reached but by its edges.
+
+mod ledger;
+mod mail;
+mod phases;
+mod plans;
+mod slots;
+mod tasks;
+mod turns;
+mod worker;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use self::mail::Mail;
+use self::phases::{Action, Phase};
+use self::plans::Plans;
+use self::slots::Slots;
+use self::tasks::Tasks;
+use self::turns::Turns;
+use self::worker::{Clock, Post, Worker};
+use crate::crew::Ground;
+use crate::part::{Fill, Kind, Part};
+use crate::plan::{Plan, Plant};
+use crate::seed::generator;
+use crate::tally::{Columns, Tally};
+use crate::violation::Violation;
+
+/// What comes of a decision.
+#[derive(Debug, Clone, Copy)]
+enum Came {
+    Submitted,
+    /// No room for a task.
+    Refused,
+    Claimed,
+    /// Claims that were taken back from their workers.
+    TakenBack,
+    Recorded,
+    /// Messages that had to go for newer ones.
+    Displaced,
+}
+
+/// What is timed.
+#[derive(Debug, Clone, Copy)]
+enum Timed {
+    Claim,
+    Record,
+    Transition,
+    Push,
+}
+
+static COLUMNS: Columns = Columns {
+    actions: &Action::NAMES,
+    outcomes: &["submitted", "refused", "claimed", "taken back", "recorded", "displaced"],
+    needed: Came::Claimed as usize,
+    timed: &["claim", "record", "transition", "push"],
+};
+
+/// What all workers of a round share, and what it is checked by.
+struct World {
+    tasks: Tasks,
+    plans: Plans,
+    turns: Turns,
+    mail: Mail,
+    slots: Slots,
+    clock: Clock,
+}
+
+impl World {
+    fn new(threads: u16, operations: u64) -> Result<Self, Violation> {
+        Ok(Self {
+            tasks: Tasks::new(threads, operations)?,
+            plans: Plans::new(threads, operations),
+            turns: Turns::new(),
+            mail: Mail::new(threads, operations)?,
+            slots: Slots::new()?,
+            clock: Clock::default(),
+        })
+    }
+
+    /// Nobody runs.
+    fn settle(&self, threads: u16) -> Result<(), Violation> {
+        // A worker that none of the threads is.
+        self.tasks.settle(2 * threads, self.clock.now())?;
+        self.plans.settle()?;
+        self.turns.settle()?;
+        self.mail.settle()?;
+        self.slots.settle()
+    }
+}
+
+/// The part.
+pub(crate) struct Agents {
+    threads: u16,
+    seed: u64,
+    plant: Option<Plant>,
+    tally: Tally,
+    /// The world of the round: made anew for each, so that the next one begins with nothing.
+    world: Mutex<Option<Arc<World>>>,
+}
+
+impl Agents {
+    #[expect(clippy::unnecessary_wraps, reason = "as the other parts, which can fail")]
+    pub(crate) fn new(plan: &Plan) -> anyhow::Result<Self> {
+        let Plan { threads, seed, plant, .. } = *plan;
+        Ok(Self { threads, seed, plant, tally: Tally::new(&COLUMNS), world: Mutex::default() })
+    }
+
+    fn world(&self) -> MutexGuard<'_, Option<Arc<World>>> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Part for Agents {
+    fn kind(&self) -> Kind {
+        Kind::Agents
+    }
+
+    fn phase(&self, round: u64) -> &'static str {
+        Phase::of_round(round).name()
+    }
+
+    fn threads(&self) -> u16 {
+        self.threads
+    }
+
+    fn round_operations(&self) -> u64 {
+        (200_000 / u64::from(self.threads)).clamp(5_000, 50_000)
+    }
+
+    fn round(&self, ground: &Ground, round: u64, operations: u64) {
+        let world = match World::new(self.threads, operations) {
+            Ok(world) => Arc::new(world),
+            Err(violation) => return ground.check_failed(Kind::Agents, round, violation),
+        };
+        *self.world() = Some(Arc::clone(&world));
+        ground.round(Kind::Agents, round, self.threads, |thread, present| {
+            let mut rng = generator(self.seed, Kind::Agents, round, thread);
+            let post = Post {
+                world: &world,
+                tally: &self.tally,
+                stop: &ground.stop,
+                present,
+                threads: self.threads,
+                phase: Phase::of_round(round),
+                steals: thread == 0 && self.plant == Some(Plant::Stolen),
+            };
+            Worker::new(post).run(&mut rng, operations)
+        });
+    }
+
+    fn check(&self, _round: u64) -> Result<(), Violation> {
+        let world = self.world().take();
+        world.map_or(Ok(()), |world| world.settle(self.threads))
+    }
+
+    fn end(&self) -> Result<(), Violation> {
+        Ok(())
+    }
+
+    fn look(&self) -> Result<Fill, Violation> {
+        let world = self.world().clone();
+        Ok(world.map_or_else(Fill::default, |world| Fill {
+            used: world.tasks.in_queue(),
+            total: world.tasks.capacity(),
+            in_flight: 0,
+        }))
+    }
+
+    fn tally(&self) -> &Tally {
+        &self.tally
+    }
+}

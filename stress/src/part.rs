@@ -1,0 +1,87 @@
+//! The parts of the system under load. Each has its own threads, which work in rounds; when the threads
+//! of a round have ended, the part is checked. Parts know nothing of each other: they share the machine,
+//! the faults and the end.
+
+use std::fmt;
+
+use clap::ValueEnum;
+
+use crate::agents::Agents;
+use crate::crew::Ground;
+use crate::plan::Plan;
+use crate::pool::Pool;
+use crate::tally::Tally;
+use crate::violation::Violation;
+
+/// A part of the system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum Kind {
+    /// Blocks: allocate, split, merge, transfer, share, free, and the coming and going of their agents.
+    Pool,
+    /// Tasks, plans, states, outboxes, spawn slots and block tables of agents.
+    Agents,
+}
+
+impl Kind {
+    /// All of them, in the order of the design.
+    pub(crate) const ALL: [Self; 2] = [Self::Pool, Self::Agents];
+
+    /// Makes the part as planned.
+    pub(crate) fn make(self, plan: &Plan) -> anyhow::Result<Box<dyn Part>> {
+        Ok(match self {
+            Self::Pool => Box::new(Pool::new(plan)?),
+            Self::Agents => Box::new(Agents::new(plan)?),
+        })
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Pool => "pool",
+            Self::Agents => "agents",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// How full a part is, at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Fill {
+    pub(crate) used: u64,
+    pub(crate) total: u64,
+    /// Between two hands.
+    pub(crate) in_flight: u64,
+}
+
+/// A part under load.
+pub(crate) trait Part: Send + Sync {
+    fn kind(&self) -> Kind;
+
+    /// The name of the phase that a round is in.
+    fn phase(&self, round: u64) -> &'static str;
+
+    /// Threads of a round.
+    fn threads(&self) -> u16;
+
+    /// Decisions of each thread in a round.
+    fn round_operations(&self) -> u64;
+
+    /// One round: threads that begin together and carry out `operations` decisions each, or as many as come
+    /// before the stop, and give everything back.
+    fn round(&self, ground: &Ground, round: u64, operations: u64);
+
+    /// The check after a round: nobody runs, and nothing is excused.
+    fn check(&self, round: u64) -> Result<(), Violation>;
+
+    /// The check after the last one.
+    fn end(&self) -> Result<(), Violation>;
+
+    /// A look while the threads are at work: what must hold at every instant, does.
+    fn look(&self) -> Result<Fill, Violation>;
+
+    fn tally(&self) -> &Tally;
+}

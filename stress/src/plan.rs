@@ -1,0 +1,38 @@
+//! What is run.
+
+use std::time::Duration;
+
+use crate::crew::freezer::Freezes;
+use crate::part::Kind;
+
+/// A whole run, as it was asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    pub(crate) parts: Vec<Kind>,
+    /// Threads of each part.
+    pub(crate) threads: u16,
+    /// Blocks of the pool.
+    pub(crate) blocks: u32,
+    pub(crate) first_round: u64,
+    pub(crate) duration: Option<Duration>,
+    /// Decisions of all threads of a part together.
+    pub(crate) operations: Option<u64>,
+    pub(crate) status_interval: Duration,
+    pub(crate) stall_after: Duration,
+    pub(crate) freezes: Option<Freezes>,
+    pub(crate) plant: Option<Plant>,
+}
+
+/// A fault that is put in on purpose, to see that it is seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Plant {
+    /// Some blocks are marked as if somebody had them, while the pool has them as free.
+    Double,
+    /// A lease is forgotten.
+    Leak,
+    /// The threads never begin.
+    Stall,
+    /// A task is completed behind the backs of those who claim it.
+    Stolen,
+}

@@ -1,0 +1,241 @@
+//! What a run tells at its end: a summary for people, and the same as JSON and as a page with plots.
+
+pub(crate) mod folder;
+pub(crate) mod page;
+pub(crate) mod status;
+mod text;
+
+use std::fmt;
+
+use clap::ValueEnum;
+use serde::{Serialize, Serializer};
+
+use self::text::{grouped, mebibytes, time};
+use crate::part::Kind;
+use crate::plan::Plan;
+use crate::run::{Ending, Outcome, PartOutcome};
+use crate::watch::resources::Resources;
+use crate::watch::series::{Percentiles, Sample};
+
+/// What a run was and what came out of it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    version: &'static str,
+    /// `held`, `broken`, `idle` or `interrupted`.
+    outcome: &'static str,
+    /// What broke, and where.
+    violation: Option<ViolationReport>,
+    /// Runs the same decisions again: of the round that broke, or of all.
+    repeat: String,
+    seed: u64,
+    threads: u16,
+    blocks: u32,
+    first_round: u64,
+    wall_s: f64,
+    /// Threads that were frozen.
+    freezes: u64,
+    parts: Vec<PartReport>,
+    /// Looks at all parts while they were at work, each summed up.
+    looks: u64,
+    most: Resources,
+    /// Bytes an hour, after the warm-up; none for a run that is too short to tell.
+    memory_growth: Option<f64>,
+    pub(crate) series: Vec<Sample>,
+}
+
+#[derive(Debug, Serialize)]
+struct ViolationReport {
+    what: String,
+    part: Option<&'static str>,
+    round: u64,
+    phase: Option<&'static str>,
+    thread: Option<u16>,
+}
+
+#[derive(Debug, Serialize)]
+struct PartReport {
+    name: &'static str,
+    threads: u16,
+    rounds: u64,
+    operations: u64,
+    operations_per_second: f64,
+    actions: Named<u64>,
+    outcomes: Named<u64>,
+    /// In nanoseconds.
+    times: Named<Percentiles>,
+    most_used: u64,
+    most_in_flight: u64,
+    total: u64,
+}
+
+/// Values by name, in their order.
+#[derive(Debug)]
+struct Named<T>(Vec<(&'static str, T)>);
+
+impl<T> Named<T> {
+    fn new(names: &[&'static str], values: impl Iterator<Item = T>) -> Self {
+        Self(names.iter().copied().zip(values).collect())
+    }
+}
+
+impl<T: Serialize> Serialize for Named<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
+}
+
+impl Report {
+    pub(crate) fn new(plan: &Plan, outcome: &Outcome) -> Self {
+        let Outcome { ending, phase, wall, parts, frozen, seen } = outcome;
+        let seconds = wall.as_secs_f64().max(1e-9);
+        let broken = match ending {
+            Ending::Broken(broken) => Some(broken),
+            Ending::Held | Ending::Idle | Ending::Interrupted => None,
+        };
+        let violation = broken.map(|broken| ViolationReport {
+            what: broken.violation.to_string(),
+            part: broken.part.map(Kind::name),
+            round: broken.round,
+            phase: *phase,
+            thread: broken.thread,
+        });
+        let part = |(part, most): (&PartOutcome, &crate::part::Fill)| {
+            let PartOutcome { kind, threads, rounds, counts, .. } = part;
+            let columns = counts.columns;
+            PartReport {
+                name: kind.name(),
+                threads: *threads,
+                rounds: *rounds,
+                operations: counts.operations(),
+                operations_per_second: counts.operations() as f64 / seconds,
+                actions: Named::new(columns.actions, counts.actions.iter().copied()),
+                outcomes: Named::new(columns.outcomes, counts.outcomes.iter().copied()),
+                times: Named::new(columns.timed, counts.times.iter().map(Percentiles::of)),
+                most_used: most.used,
+                most_in_flight: most.in_flight,
+                total: most.total,
+            }
+        };
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            outcome: match ending {
+                Ending::Held => "held",
+                Ending::Idle => "idle",
+                Ending::Interrupted => "interrupted",
+                Ending::Broken(_) => "broken",
+            },
+            violation,
+            repeat: repeat(plan, outcome),
+            seed: plan.seed,
+            threads: plan.threads,
+            blocks: plan.blocks,
+            first_round: plan.first_round,
+            wall_s: wall.as_secs_f64(),
+            freezes: *frozen,
+            parts: parts.iter().zip(&seen.most).map(part).collect(),
+            looks: seen.looks,
+            most: seen.most_resources,
+            memory_growth: seen.series.growth(),
+            series: seen.series.samples().to_vec(),
+        }
+    }
+
+    /// The first line of the summary.
+    fn headline(&self) -> String {
+        match (&self.violation, self.outcome) {
+            (Some(violation), _) => {
+                let ViolationReport { what, part, round, phase, thread } = violation;
+                let part = part.map(|part| format!(", {part}")).unwrap_or_default();
+                let phase = phase.map(|phase| format!(" ({phase})")).unwrap_or_default();
+                let who = thread.map_or_else(
+                    || "seen by the check or the watcher".to_owned(),
+                    |thread| format!("seen by thread {thread}"),
+                );
+                format!("BROKEN: {what}\nin round {round}{phase}{part}, {who}")
+            }
+            (None, "interrupted") => "interrupted: all invariants held until then".to_owned(),
+            (None, "idle") => "idle: a part had nothing to show (no block for anybody, no task \
+                               claimed); run longer, or with more --blocks"
+                .to_owned(),
+            _ => "held: everything was given back, once".to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.headline())?;
+        for part in &self.parts {
+            writeln!(
+                f,
+                "  {}: {} operations in {} round{} and {:.1} s: {} a second",
+                part.name,
+                grouped(part.operations),
+                grouped(part.rounds),
+                if part.rounds == 1 { "" } else { "s" },
+                self.wall_s,
+                grouped(part.operations_per_second as u64),
+            )?;
+            let outcomes = part.outcomes.0.iter();
+            let outcomes: Vec<_> =
+                outcomes.map(|(name, count)| format!("{} {name}", grouped(*count))).collect();
+            writeln!(f, "    {}", outcomes.join(", "))?;
+            for (name, times) in &part.times.0 {
+                let [p50, p99, p99_9, max] =
+                    [times.p50, times.p99, times.p99_9, times.max].map(time);
+                writeln!(f, "    {name}: p50 {p50}, p99 {p99}, p99.9 {p99_9}, max {max}")?;
+            }
+            writeln!(
+                f,
+                "    at most {} of {} in use, {} in flight",
+                grouped(part.most_used),
+                grouped(part.total),
+                grouped(part.most_in_flight),
+            )?;
+        }
+        let Resources { resident, descriptors, threads } = self.most;
+        write!(
+            f,
+            "  {} looks while running; at most {}, {descriptors} descriptors, {threads} threads",
+            grouped(self.looks),
+            mebibytes(resident),
+        )?;
+        if let Some(growth) = self.memory_growth {
+            write!(f, "; memory {:+.2} MiB an hour", growth / f64::from(1 << 20))?;
+        }
+        writeln!(f, "\n  {} freezes", grouped(self.freezes))?;
+        write!(f, "  repeat: {}", self.repeat)
+    }
+}
+
+/// The command that runs the same decisions again: of the round that broke, or of all.
+fn repeat(plan: &Plan, outcome: &Outcome) -> String {
+    let Plan { seed, threads, blocks, first_round, plant, .. } = plan;
+    let of_rounds =
+        |part: &PartOutcome, rounds: u64| rounds * part.round_operations * u64::from(part.threads);
+    let broken = match &outcome.ending {
+        Ending::Broken(broken) => broken.part.map(|part| (part, broken.round)),
+        _ => None,
+    };
+    let (only, from, operations) = if let Some((part, round)) = broken {
+        let parts = outcome.parts.iter().filter(|outcome| outcome.kind == part);
+        (vec![part], round, parts.map(|part| of_rounds(part, 1)).sum())
+    } else {
+        let all = outcome.parts.iter().map(|part| of_rounds(part, part.rounds)).max();
+        (plan.parts.clone(), *first_round, plan.operations.or(all).unwrap_or_default())
+    };
+    let only: Vec<_> = if only == Kind::ALL { Vec::new() } else { only };
+    let only: Vec<_> = only.iter().map(|part| format!(" --only {part}")).collect();
+    let only = only.concat();
+    let plant = plant.as_ref().and_then(ValueEnum::to_possible_value);
+    let plant = plant.map(|plant| format!(" --plant {}", plant.get_name())).unwrap_or_default();
+    let freezes = plan.freezes.map(|freezes| {
+        let time = humantime::format_duration(freezes.time);
+        format!(" --freeze {} --freeze-time {time}", freezes.per_second)
+    });
+    format!(
+        "cargo run --release -p latchless-stress -- run --seed {seed} --threads {threads} --blocks \
+         {blocks} --first-round {from} --operations {operations}{only}{}{plant}",
+        freezes.unwrap_or_default(),
+    )
+}

@@ -1,0 +1,168 @@
+//! The watcher: looks at every part while the threads work, sees whether each thread gets on, samples what
+//! the report is drawn from, prints status lines, and stops the run in time.
+
+pub(crate) mod resources;
+pub(crate) mod series;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use self::resources::Resources;
+use self::series::{PartSample, Sample, Series};
+use crate::crew::Ground;
+use crate::crew::roll::Watchdog;
+use crate::part::{Fill, Kind};
+use crate::report::status::Status;
+use crate::run::Running;
+use crate::stop::Broken;
+use crate::tally::Counts;
+use crate::violation::Violation;
+
+/// Time between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// Time between two visits of the watchdog.
+const VISIT_EVERY: Duration = Duration::from_millis(100);
+
+/// What the watcher watches, and what it obeys.
+pub(crate) struct Watcher<'a> {
+    pub(crate) parts: &'a [Running],
+    pub(crate) ground: &'a Ground,
+    pub(crate) frozen: &'a AtomicU64,
+    pub(crate) over: &'a AtomicBool,
+    pub(crate) interrupted: &'a AtomicBool,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) status_interval: Duration,
+    /// Time without an operation after which a thread has stalled.
+    pub(crate) stall_after: Duration,
+}
+
+/// What was seen.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Seen {
+    /// Looks at each part.
+    pub(crate) looks: u64,
+    /// The fullest and the busiest that each part was.
+    pub(crate) most: Vec<Fill>,
+    pub(crate) series: Series,
+    pub(crate) most_resources: Resources,
+}
+
+/// Counts at some time, of which the next ones are the continuation.
+struct Since {
+    at: Instant,
+    counts: Vec<Counts>,
+    frozen: u64,
+}
+
+impl Watcher<'_> {
+    /// Watches until the run is over. When a thread has stalled, it cannot be waited for: `give_up` is
+    /// called, and should not return.
+    pub(crate) fn watch(&self, print: impl Fn(&Status), give_up: impl Fn(&Seen)) -> Seen {
+        let begun = Instant::now();
+        let mut seen = Seen { most: vec![Fill::default(); self.parts.len()], ..Seen::default() };
+        let mut dog = Watchdog::default();
+        let mut visited = begun;
+        let [mut told, mut sampled] = [self.since(begun), self.since(begun)];
+        loop {
+            let fills = self.look(&mut seen);
+            let now = Instant::now();
+            if now.duration_since(told.at) >= self.status_interval {
+                let next = self.since(now);
+                print(&Status::new(begun, &self.differences(&told, &next), &fills));
+                told = next;
+            }
+            if now.duration_since(sampled.at) >= seen.series.every() {
+                sampled = self.sample(begun, &sampled, &fills, &mut seen);
+            }
+            if self.interrupted.load(Ordering::Acquire) {
+                self.ground.stop.interrupt();
+            }
+            if self.deadline.is_some_and(|deadline| now >= deadline) {
+                self.ground.stop.stop();
+            }
+            if self.over.load(Ordering::Acquire) {
+                self.sample(begun, &sampled, &fills, &mut seen);
+                return seen;
+            }
+            if now.duration_since(visited) >= VISIT_EVERY {
+                visited = now;
+                if let Some(entry) = dog.stalled(&self.ground.roll, now, self.stall_after) {
+                    self.ground.stop.broken(Broken {
+                        violation: Violation::Stalled(self.stall_after),
+                        part: Some(entry.part),
+                        round: entry.round,
+                        thread: Some(entry.thread),
+                    });
+                    give_up(&seen);
+                    return seen;
+                }
+            }
+            thread::park_timeout(LOOK_EVERY);
+        }
+    }
+
+    /// A look at every part, in which what must always hold does.
+    fn look(&self, seen: &mut Seen) -> Vec<Fill> {
+        seen.looks += 1;
+        let one = |(running, most): (&Running, &mut Fill)| match running.part.look() {
+            Ok(fill) => {
+                most.used = most.used.max(fill.used);
+                most.in_flight = most.in_flight.max(fill.in_flight);
+                most.total = most.total.max(fill.total);
+                fill
+            }
+            Err(violation) => {
+                let round = running.round();
+                self.ground.check_failed(running.part.kind(), round, violation);
+                Fill::default()
+            }
+        };
+        self.parts.iter().zip(&mut seen.most).map(one).collect()
+    }
+
+    fn since(&self, at: Instant) -> Since {
+        Since {
+            at,
+            counts: self.parts.iter().map(|running| running.part.tally().snapshot()).collect(),
+            frozen: self.frozen.load(Ordering::Relaxed),
+        }
+    }
+
+    fn differences(&self, before: &Since, now: &Since) -> Difference {
+        let counts = now.counts.iter().zip(&before.counts).map(|(now, before)| now.since(before));
+        Difference {
+            time: now.at.duration_since(before.at),
+            parts: self.parts.iter().map(|running| running.part.kind()).zip(counts).collect(),
+            frozen: now.frozen - before.frozen,
+        }
+    }
+
+    fn sample(&self, begun: Instant, last: &Since, fills: &[Fill], seen: &mut Seen) -> Since {
+        let next = self.since(Instant::now());
+        let Difference { time, parts, frozen } = self.differences(last, &next);
+        let resources = Resources::now();
+        let most = &mut seen.most_resources;
+        most.resident = most.resident.max(resources.resident);
+        most.descriptors = most.descriptors.max(resources.descriptors);
+        most.threads = most.threads.max(resources.threads);
+        let parts = parts.iter().zip(fills);
+        seen.series.push(Sample {
+            at: next.at.duration_since(begun).as_secs_f64(),
+            seconds: time.as_secs_f64(),
+            parts: parts
+                .map(|((part, counts), fill)| (part.name(), PartSample::new(counts, *fill)))
+                .collect(),
+            resources,
+            freezes: frozen,
+        });
+        next
+    }
+}
+
+/// What came between two moments.
+pub(crate) struct Difference {
+    pub(crate) time: Duration,
+    pub(crate) parts: Vec<(Kind, Counts)>,
+    pub(crate) frozen: u64,
+}

@@ -1,0 +1,47 @@
+//! What the process takes of the machine: memory, descriptors, threads.
+
+use std::fs;
+
+use serde::Serialize;
+
+/// Of this process, now. Zeros where the system does not tell.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Resources {
+    /// Resident memory, in bytes.
+    pub(crate) resident: u64,
+    /// Open files, sockets and pipes.
+    pub(crate) descriptors: u64,
+    pub(crate) threads: u64,
+}
+
+impl Resources {
+    /// Reads them from `/proc`, where there is one.
+    pub(crate) fn now() -> Self {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let number = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            line.split_whitespace().next()?.parse().ok()
+        };
+        Self {
+            resident: number("VmRSS:").map_or(0, |kib: u64| kib * 1024),
+            // One of them is the folder itself, being read.
+            descriptors: fs::read_dir("/proc/self/fd")
+                .map_or(0, |folder| folder.count().saturating_sub(1) as u64),
+            threads: number("Threads:").unwrap_or_default(),
+        }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_has_memory_descriptors_and_threads() {
+        let before = Resources::now();
+        assert!(before.resident > 100_000 && before.threads >= 1 && before.descriptors >= 3);
+        let pages = vec![1_u8; 64 << 20];
+        let now = Resources::now();
+        assert!(now.resident >= before.resident + pages.len() as u64 / 2, "{before:?} {now:?}");
+    }
+}

@@ -1,0 +1,208 @@
+//! A run over time: what the plots of the report are drawn from. However long the run is, it takes the same
+//! memory: when there are too many samples, each two become one.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::resources::Resources;
+use crate::part::Fill;
+use crate::tally::Counts;
+
+/// Samples that are kept at most.
+const MOST: usize = 1_200;
+
+/// Seconds after the warm-up from which on growth can be told.
+const SHORTEST_S: f64 = 300.0;
+
+/// Percentiles of a timed operation, in nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) struct Percentiles {
+    pub(crate) count: u64,
+    pub(crate) p50: u64,
+    pub(crate) p99: u64,
+    pub(crate) p99_9: u64,
+    pub(crate) max: u64,
+}
+
+impl Percentiles {
+    pub(crate) fn of(times: &hdrhistogram::Histogram<u64>) -> Self {
+        let at = |quantile| times.value_at_quantile(quantile);
+        let (p50, p99, p99_9) = (at(0.5), at(0.99), at(0.999));
+        Self { count: times.len(), p50, p99, p99_9, max: times.max() }
+    }
+
+    /// Of both: the tails are the worse ones, the median is the mean of the two, by their counts.
+    fn and(self, other: Self) -> Self {
+        let count = self.count + other.count;
+        let weighted = |a: u64, b: u64| {
+            (u128::from(a) * u128::from(self.count) + u128::from(b) * u128::from(other.count))
+                .checked_div(count.into())
+                .unwrap_or_default() as u64
+        };
+        Self {
+            count,
+            p50: weighted(self.p50, other.p50),
+            p99: self.p99.max(other.p99),
+            p99_9: self.p99_9.max(other.p99_9),
+            max: self.max.max(other.max),
+        }
+    }
+}
+
+/// A part in a stretch of time.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct PartSample {
+    pub(crate) operations: u64,
+    pub(crate) used: u64,
+    pub(crate) total: u64,
+    /// In the order of the part's timed operations.
+    pub(crate) times: Vec<Percentiles>,
+}
+
+impl PartSample {
+    pub(crate) fn new(counts: &Counts, fill: Fill) -> Self {
+        Self {
+            operations: counts.operations(),
+            used: fill.used,
+            total: fill.total,
+            times: counts.times.iter().map(Percentiles::of).collect(),
+        }
+    }
+
+    fn and(&self, later: &Self) -> Self {
+        let times = self.times.iter().zip(&later.times).map(|(a, b)| a.and(*b)).collect();
+        let operations = self.operations + later.operations;
+        Self { operations, used: later.used, total: later.total, times }
+    }
+}
+
+/// The whole process in a stretch of time.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Sample {
+    /// When it ended, in seconds from the beginning of the run.
+    pub(crate) at: f64,
+    /// How long it was, in seconds.
+    pub(crate) seconds: f64,
+    pub(crate) parts: BTreeMap<&'static str, PartSample>,
+    /// At its end.
+    pub(crate) resources: Resources,
+    /// Threads that were frozen within.
+    pub(crate) freezes: u64,
+}
+
+impl Sample {
+    fn and(&self, later: &Self) -> Self {
+        let parts = self.parts.iter().filter_map(|(part, sample)| {
+            later.parts.get(part).map(|later| (*part, sample.and(later)))
+        });
+        Self {
+            at: later.at,
+            seconds: self.seconds + later.seconds,
+            parts: parts.collect(),
+            resources: later.resources,
+            freezes: self.freezes + later.freezes,
+        }
+    }
+}
+
+/// The samples of a run.
+#[derive(Debug, Clone)]
+pub(crate) struct Series {
+    samples: Vec<Sample>,
+    /// Time between two of them.
+    every: Duration,
+}
+
+impl Default for Series {
+    fn default() -> Self {
+        Self { samples: Vec::new(), every: Duration::from_millis(500) }
+    }
+}
+
+impl Series {
+    pub(crate) fn every(&self) -> Duration {
+        self.every
+    }
+
+    pub(crate) fn push(&mut self, sample: Sample) {
+        self.samples.push(sample);
+        if self.samples.len() >= MOST {
+            self.samples = self.samples.chunks_exact(2).map(|two| two[0].and(&two[1])).collect();
+            self.every *= 2;
+        }
+    }
+
+    pub(crate) fn samples(&self) -> &[Sample] {
+        &self.samples
+    }
+
+    /// How much the resident memory grows, in bytes an hour: the slope of the line that fits the samples
+    /// best, without those of the warm-up, which is the first quarter. None for what is too short to tell: an
+    /// allocator that keeps a page more is a growth of megabytes an hour then.
+    pub(crate) fn growth(&self) -> Option<f64> {
+        let warm = self.samples.get(self.samples.len() / 4..)?;
+        let (first, last) = (warm.first()?.at, warm.last()?.at);
+        if last - first < SHORTEST_S {
+            return None;
+        }
+        let points =
+            || warm.iter().map(|s| ((s.at - first) / 3_600.0, s.resources.resident as f64));
+        let count = warm.len() as f64;
+        let mean = |values: &mut dyn Iterator<Item = f64>| values.sum::<f64>() / count;
+        let [x, y] = [mean(&mut points().map(|p| p.0)), mean(&mut points().map(|p| p.1))];
+        let [xy, xx] = [
+            points().map(|p| (p.0 - x) * (p.1 - y)).sum::<f64>(),
+            points().map(|p| (p.0 - x).powi(2)).sum::<f64>(),
+        ];
+        (xx > 0.0).then(|| xy / xx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(at: f64, resident: u64) -> Sample {
+        let times =
+            vec![Percentiles { count: 1, p50: at as u64, p99: 1, p99_9: 1, max: at as u64 }];
+        let part = PartSample { operations: 2, used: 1, total: 2, times };
+        Sample {
+            at,
+            seconds: 1.0,
+            parts: BTreeMap::from([("pool", part)]),
+            resources: Resources { resident, ..Resources::default() },
+            freezes: 1,
+        }
+    }
+
+    #[test]
+    fn a_long_run_takes_no_more_samples_than_a_short_one_and_loses_nothing() {
+        let mut series = Series::default();
+        let (all, every) = (10 * MOST as u64, series.every());
+        (0..all).for_each(|second| series.push(sample(second as f64, 0)));
+        assert!(series.samples().len() < MOST && series.every() >= 8 * every);
+        let operations: u64 = series.samples().iter().map(|s| s.parts["pool"].operations).sum();
+        let freezes: u64 = series.samples().iter().map(|sample| sample.freezes).sum();
+        assert_eq!((operations, freezes), (2 * all, all));
+        let max = series.samples().iter().map(|s| s.parts["pool"].times[0].max).max();
+        assert_eq!(max, Some(all - 1), "tails survive");
+    }
+
+    #[test]
+    fn growth_is_seen_and_a_warm_up_is_not() {
+        let mut series = Series::default();
+        assert_eq!(series.growth(), None);
+        // 1,000 bytes a second, after a warm-up of much more.
+        let push = |series: &mut Series, second: u64| {
+            let warm_up = second.min(100) * 1_000_000;
+            series.push(sample(second as f64, warm_up + 1_000 * second));
+        };
+        (0..350).for_each(|second| push(&mut series, second));
+        assert_eq!(series.growth(), None, "too short to tell");
+        (350..450).for_each(|second| push(&mut series, second));
+        let growth = series.growth().unwrap();
+        assert!((growth - 3_600_000.0).abs() < 1.0, "{growth}");
+    }
+}
