@@ -1,5 +1,5 @@
-//! What the pool takes from the heap: nothing in the steady state, and at the beginning little for each
-//! block.
+//! What the pool and the plans take from the heap: nothing in the steady state, and at the beginning little
+//! for each block.
 #![cfg(not(any(latchless_loom, latchless_shuttle)))]
 
 use std::hint::black_box;
@@ -7,7 +7,7 @@ use std::sync::Barrier;
 use std::thread;
 
 use allocation_counter::{AllocationInfo, measure};
-use latchless::{AgentHandle, BlockHandle, BlockPool, LayerId, ModelSpec, PoolConfig};
+use latchless::{AgentHandle, BlockHandle, BlockPool, LayerId, ModelSpec, PlanContext, PoolConfig};
 
 const LAYER: LayerId = LayerId(0);
 const BLOCKS: u32 = 8_192;
@@ -125,4 +125,25 @@ fn a_pool_of_8192_blocks_takes_less_than_a_megabyte() {
     let bytes = footprint(BLOCKS);
     assert!(bytes < 1 << 20, "{bytes} bytes");
     assert!(bytes > i64::from(BLOCKS), "{bytes} bytes: what is counted is not the pool");
+}
+
+/// Recording, sealing and starting go on without the allocator once there is room for as many records as there
+/// are at once.
+#[test]
+fn recording_allocates_no_memory() {
+    let plan = PlanContext::new();
+    let round = |records: u64| {
+        let changeset = plan.start().unwrap();
+        for change in 0..records {
+            plan.record(change).unwrap();
+        }
+        plan.seal(changeset).unwrap().sum::<u64>()
+    };
+    assert!(allocations(|| _ = round(1_000)) > 0, "the first time: the test can fail");
+    let rounds = || {
+        for records in 0..20 {
+            black_box(round(records * 50));
+        }
+    };
+    assert_eq!(allocations(rounds), 0);
 }

@@ -1,11 +1,13 @@
 //! The context of one plan: its changesets, in the order in which they were started.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crossbeam_utils::CachePadded;
 use thiserror::Error;
 
-use super::stack::{Items, SealableStack};
+use super::log::{Items, Log};
+use super::segment::Segments;
 use super::table::{MAX_ENTRIES, Table};
 use crate::sync::{AtomicU64, Ordering};
 
@@ -26,9 +28,10 @@ impl fmt::Display for ChangesetId {
 /// - [`seal`](Self::seal) closes a changeset: it returns every record that is in it or will ever be. Who
 ///   comes later goes to the newest one.
 ///
-/// Recording is lock-free and allocates the record's node; a thread that is frozen anywhere delays
-/// nobody. Records leave the context with the seal. What stays is 8 bytes for each changeset that was
-/// started, until the context is dropped; no memory waits for an epoch.
+/// Recording is lock-free, and a thread that is frozen anywhere delays nobody. It allocates only when more
+/// records are in the context at once than ever before: room for 32 of them, which is used again after their
+/// seal. Records leave the context with the seal. What stays until the context is dropped is that room, and 8
+/// bytes for each changeset that was started; no memory waits for an epoch.
 ///
 /// ```
 /// use latchless::{ChangesetId, PlanContext, RecordError};
@@ -49,7 +52,8 @@ impl fmt::Display for ChangesetId {
 pub struct PlanContext<T> {
     /// Changesets that were started: the one publication point.
     started: CachePadded<AtomicU64>,
-    changesets: Table<SealableStack<T>>,
+    changesets: Table<Log>,
+    segments: Arc<Segments<T>>,
 }
 
 /// A change was not recorded; it is given back here.
@@ -108,7 +112,11 @@ impl<T> Default for PlanContext<T> {
 impl<T> PlanContext<T> {
     /// A plan without a changeset.
     pub fn new() -> Self {
-        Self { started: CachePadded::new(AtomicU64::new(0)), changesets: Table::new() }
+        Self {
+            started: CachePadded::new(AtomicU64::new(0)),
+            changesets: Table::new(),
+            segments: Arc::new(Segments::new()),
+        }
     }
 
     /// Starts a changeset, which is the newest from now on. Earlier ones stay open until they are sealed.
@@ -119,7 +127,7 @@ impl<T> PlanContext<T> {
         let mut started = self.started();
         loop {
             // Made before it is published: whoever sees the number finds the changeset.
-            let made = self.changesets.get_or_make(started, SealableStack::new);
+            let made = self.changesets.get_or_make(started, Log::new);
             if made.is_none() {
                 return Err(TooManyChangesets { started: MAX_ENTRIES });
             }
@@ -140,6 +148,9 @@ impl<T> PlanContext<T> {
     ///
     /// # Errors
     /// [`RecordError`] with the change, when no changeset was started or the newest one is sealed.
+    ///
+    /// # Panics
+    /// When about 2^34 records are in the context at once.
     pub fn record(&self, change: T) -> Result<ChangesetId, RecordError<T>> {
         let mut change = change;
         let mut started = self.started();
@@ -149,7 +160,7 @@ impl<T> PlanContext<T> {
             else {
                 return Err(RecordError::NotStarted(change));
             };
-            match changeset.push(change) {
+            match changeset.record(&self.segments, change, || ()) {
                 Ok(()) => return Ok(newest),
                 Err(back) => change = back,
             }
@@ -164,7 +175,7 @@ impl<T> PlanContext<T> {
     }
 
     /// Seals a changeset and takes its records, in the order in which they were recorded. Of several who
-    /// seal one, one gets them. Wait-free, and then a step a record.
+    /// seal one, one gets them. Wait-free: a step for every 32 records.
     ///
     /// # Errors
     /// [`SealError`].
@@ -174,8 +185,8 @@ impl<T> PlanContext<T> {
         if changeset.0 >= started {
             return Err(unknown);
         }
-        let stack = self.changeset(changeset).ok_or(unknown)?;
-        let items = stack.seal().ok_or(SealError::Sealed { changeset })?;
+        let log = self.changeset(changeset).ok_or(unknown)?;
+        let items = log.seal(&self.segments).ok_or(SealError::Sealed { changeset })?;
         Ok(SealedChangeset { id: changeset, items })
     }
 
@@ -186,8 +197,8 @@ impl<T> PlanContext<T> {
 
     /// Whether a changeset is sealed; `None` when it was not started.
     pub fn is_sealed(&self, changeset: ChangesetId) -> Option<bool> {
-        let stack = (changeset.0 < self.started()).then(|| self.changeset(changeset)).flatten()?;
-        Some(stack.is_sealed())
+        let log = (changeset.0 < self.started()).then(|| self.changeset(changeset)).flatten()?;
+        Some(log.is_sealed())
     }
 
     #[inline]
@@ -197,8 +208,17 @@ impl<T> PlanContext<T> {
     }
 
     #[inline]
-    fn changeset(&self, id: ChangesetId) -> Option<&SealableStack<T>> {
+    fn changeset(&self, id: ChangesetId) -> Option<&Log> {
         self.changesets.get(id.0)
+    }
+}
+
+impl<T> Drop for PlanContext<T> {
+    fn drop(&mut self) {
+        for id in 0..self.started() {
+            // What nobody sealed. The room for it goes with the last list of records.
+            drop(self.changeset(ChangesetId(id)).and_then(|log| log.seal(&self.segments)));
+        }
     }
 }
 

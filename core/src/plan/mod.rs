@@ -6,13 +6,15 @@
 //! were started, and [`PlanContext::start`] is one compare-and-swap on it: before it the new changeset is
 //! not there, after it every record that begins goes there or to a newer one.
 //!
-//! A changeset is a stack of records ([`stack`]) that is sealed by one swap of its head. A record is
-//! written first and published by one compare-and-swap on that head. So it is in what the sealer gets, or
-//! it finds the changeset sealed and goes to the newest: nothing lies in between, no place is reserved
-//! that somebody would have to fill, and a sealer waits for nobody.
+//! A changeset is a [`log`] that is sealed by one swap. A record is written into a place of its own and
+//! published by one addition, at which its writer learns whether it came in time. So it is in what the sealer
+//! gets, or its writer goes to the newest changeset with it: a sealer waits for nobody, also not for a place
+//! that somebody has taken and not filled. Places come in [`segment`]s, which are used again; recording does
+//! not depend on the allocator, whose locks a preempted thread can hold.
 
 mod context;
-mod stack;
+mod log;
+mod segment;
 mod table;
 
 #[cfg(all(test, latchless_loom))]
