@@ -9,6 +9,9 @@ use super::NoRoom;
 use super::index::{Index, PrefixMatch, Room};
 use crate::backend::Token;
 
+/// What is in a context is all of one model.
+const ONE_MODEL: usize = 0;
+
 /// Which agents are hot, what each keeps (`V`: a sequence of the context, or a state in memory), and who
 /// goes when room is needed: the least recently used that is not pinned.
 ///
@@ -88,7 +91,7 @@ impl<V> HotCache<V> {
     ) -> Result<Vec<Evicted<V>>, NotKept<V>> {
         match self.make_room(&agent, bytes) {
             Ok(evicted) => {
-                self.index.insert(agent, tokens.into(), bytes, value);
+                self.index.insert(agent, ONE_MODEL, tokens.into(), bytes, value);
                 Ok(evicted)
             }
             Err(reason) => Err(NotKept { value, reason }),
@@ -110,7 +113,7 @@ impl<V> HotCache<V> {
 
     /// The sequence with the most tokens in common with `asked`; it alone becomes the most recently used.
     pub fn longest_prefix(&mut self, asked: &[Token]) -> Option<PrefixMatch> {
-        let found = self.index.longest_prefix(asked)?;
+        let found = self.index.longest_prefix(ONE_MODEL, asked)?;
         self.index.touch(&found.agent);
         Some(found)
     }

@@ -1,4 +1,4 @@
-//! Who is stored: by agent, by last use, and by tokens.
+//! Who is stored: by agent, by last use, and by model and tokens.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
@@ -34,15 +34,19 @@ pub(super) struct Index<V> {
     room: Room,
     entries: HashMap<AgentId, Entry<V>>,
     by_use: BTreeMap<u64, AgentId>,
-    by_tokens: BTreeMap<Arc<[Token]>, BTreeSet<AgentId>>,
+    /// By the number of the model: sequences of two models have nothing in common.
+    by_tokens: Vec<ByTokens>,
     /// By agent, not by entry: a pin outlives what is replaced under it.
     pins: HashMap<AgentId, usize>,
     clock: u64,
     bytes: u64,
 }
 
+type ByTokens = BTreeMap<Arc<[Token]>, BTreeSet<AgentId>>;
+
 #[derive(Debug)]
 struct Entry<V> {
+    model: usize,
     tokens: Arc<[Token]>,
     bytes: u64,
     used: u64,
@@ -55,7 +59,7 @@ impl<V> Index<V> {
             room,
             entries: HashMap::new(),
             by_use: BTreeMap::new(),
-            by_tokens: BTreeMap::new(),
+            by_tokens: Vec::new(),
             pins: HashMap::new(),
             clock: 0,
             bytes: 0,
@@ -76,6 +80,11 @@ impl<V> Index<V> {
 
     pub(super) fn tokens(&self, agent: &AgentId) -> Option<&Arc<[Token]>> {
         self.entries.get(agent).map(|entry| &entry.tokens)
+    }
+
+    /// The number of the model that an agent's sequence is of.
+    pub(super) fn model(&self, agent: &AgentId) -> Option<usize> {
+        self.entries.get(agent).map(|entry| entry.model)
     }
 
     /// Grows with every use.
@@ -151,50 +160,92 @@ impl<V> Index<V> {
         Err(NoRoom { needed: bytes, entries, bytes: all, pinned: sum.saturating_sub(bytes) })
     }
 
-    /// Stores, as the most recently used. Whether there is room was asked before.
-    pub(super) fn insert(&mut self, agent: AgentId, tokens: Arc<[Token]>, bytes: u64, value: V) {
+    /// Stores a sequence of a model, as the most recently used. Whether there is room was asked before.
+    pub(super) fn insert(
+        &mut self,
+        agent: AgentId,
+        model: usize,
+        tokens: Arc<[Token]>,
+        bytes: u64,
+        value: V,
+    ) {
         self.remove(&agent);
         self.clock += 1;
         self.bytes += bytes;
         self.by_use.insert(self.clock, agent.clone());
         if !tokens.is_empty() {
-            self.by_tokens.entry(Arc::clone(&tokens)).or_default().insert(agent.clone());
+            if self.by_tokens.len() <= model {
+                self.by_tokens.resize_with(model + 1, BTreeMap::new);
+            }
+            let agents = self.by_tokens[model].entry(Arc::clone(&tokens)).or_default();
+            agents.insert(agent.clone());
         }
-        self.entries.insert(agent, Entry { tokens, bytes, used: self.clock, value });
+        self.entries.insert(agent, Entry { model, tokens, bytes, used: self.clock, value });
     }
 
     pub(super) fn remove(&mut self, agent: &AgentId) -> Option<V> {
         let entry = self.entries.remove(agent)?;
         self.bytes -= entry.bytes;
         self.by_use.remove(&entry.used);
-        if let Some(agents) = self.by_tokens.get_mut(&entry.tokens) {
+        if let Some(by_tokens) = self.by_tokens.get_mut(entry.model)
+            && let Some(agents) = by_tokens.get_mut(&entry.tokens)
+        {
             agents.remove(agent);
             if agents.is_empty() {
-                self.by_tokens.remove(&entry.tokens);
+                by_tokens.remove(&entry.tokens);
             }
         }
         Some(entry.value)
     }
 
-    /// The stored sequence that has the most tokens in common with `asked`; of equals, the one used last.
-    ///
-    /// In the order of the dictionary, whatever shares the longest start with `asked` stands right before
-    /// or right behind the place of `asked` itself: so two neighbours are compared, and not everything.
-    pub(super) fn longest_prefix(&self, asked: &[Token]) -> Option<PrefixMatch> {
-        let before = (Bound::Unbounded, Bound::Included(asked));
-        let behind = (Bound::Excluded(asked), Bound::Unbounded);
-        let before = self.by_tokens.range::<[Token], _>(before).next_back();
-        let behind = self.by_tokens.range::<[Token], _>(behind).next();
+    /// Of the sequences of a model the one that has the most tokens in common with `asked`; of equals, the
+    /// one used last.
+    pub(super) fn longest_prefix(&self, model: usize, asked: &[Token]) -> Option<PrefixMatch> {
         let used = |agent: &&AgentId| self.entries.get(*agent).map_or(0, |entry| entry.used);
-        let neighbours = [before, behind].into_iter().flatten().filter_map(|(tokens, agents)| {
-            let common = tokens.iter().zip(asked).take_while(|(one, other)| one == other).count();
-            let agent = agents.iter().max_by_key(used)?;
-            (common > 0).then_some((common, used(&agent), agent, tokens.len()))
+        let found = neighbours(self.by_tokens.get(model)?, asked).filter_map(|neighbour| {
+            let agent = neighbour.value.iter().max_by_key(used)?;
+            Some((neighbour.common, used(&agent), agent, neighbour.stored))
         });
-        let (common, _, agent, stored) =
-            neighbours.max_by_key(|(common, used, ..)| (*common, *used))?;
+        let (common, _, agent, stored) = found.max_by_key(|(common, used, ..)| (*common, *used))?;
         Some(PrefixMatch { agent: agent.clone(), common, stored })
     }
+
+    /// The sequences of a model, each with the agent that used it last.
+    pub(super) fn sequences(&self, model: usize) -> BTreeMap<Arc<[Token]>, AgentId> {
+        let used = |agent: &&AgentId| self.entries.get(*agent).map_or(0, |entry| entry.used);
+        let of_model = self.by_tokens.get(model).into_iter().flatten();
+        let last = |(tokens, agents): (&Arc<[Token]>, &BTreeSet<AgentId>)| {
+            Some((Arc::clone(tokens), agents.iter().max_by_key(used)?.clone()))
+        };
+        of_model.filter_map(last).collect()
+    }
+}
+
+/// What stands beside a prompt in the order of the dictionary.
+pub(super) struct Neighbour<'a, V> {
+    pub(super) value: &'a V,
+    /// Tokens in common: at least 1.
+    pub(super) common: usize,
+    /// Tokens that are stored.
+    pub(super) stored: usize,
+}
+
+/// The one or two sequences among which the longest common start with `asked` is.
+///
+/// In the order of the dictionary, whatever shares the longest start with `asked` stands right before or
+/// right behind the place of `asked` itself: so two neighbours are compared, and not everything.
+pub(super) fn neighbours<'a, V>(
+    by_tokens: &'a BTreeMap<Arc<[Token]>, V>,
+    asked: &[Token],
+) -> impl Iterator<Item = Neighbour<'a, V>> {
+    let before = (Bound::Unbounded, Bound::Included(asked));
+    let behind = (Bound::Excluded(asked), Bound::Unbounded);
+    let before = by_tokens.range::<[Token], _>(before).next_back();
+    let behind = by_tokens.range::<[Token], _>(behind).next();
+    [before, behind].into_iter().flatten().filter_map(move |(tokens, value)| {
+        let common = tokens.iter().zip(asked).take_while(|(one, other)| one == other).count();
+        (common > 0).then_some(Neighbour { value, common, stored: tokens.len() })
+    })
 }
 
 #[cfg(test)]
@@ -222,7 +273,7 @@ mod tests {
     fn the_least_recently_used_goes_and_the_pinned_stays() {
         let mut index = index(9, 100);
         for agent in ["a", "b", "c"] {
-            index.insert(id(agent), tokens(&[1]), 30, ());
+            index.insert(id(agent), 0, tokens(&[1]), 30, ());
         }
         assert_eq!(victims(&index, "d", 10), "");
         assert_eq!(victims(&index, "d", 41), "a b");
@@ -245,30 +296,42 @@ mod tests {
     #[test]
     fn the_longest_common_start_is_found() {
         let mut index = index(9, 100);
-        assert_eq!(index.longest_prefix(&tokens(&[1])), None);
-        index.insert(id("short"), tokens(&[1, 2, 3]), 1, ());
-        index.insert(id("long"), tokens(&[1, 2, 3, 4, 5]), 1, ());
-        let found = index.longest_prefix(&tokens(&[1, 2, 3, 4, 5, 6])).unwrap();
+        assert_eq!(index.longest_prefix(0, &tokens(&[1])), None);
+        index.insert(id("short"), 0, tokens(&[1, 2, 3]), 1, ());
+        index.insert(id("long"), 0, tokens(&[1, 2, 3, 4, 5]), 1, ());
+        let found = index.longest_prefix(0, &tokens(&[1, 2, 3, 4, 5, 6])).unwrap();
         assert_eq!((found.agent.as_str(), found.common, found.stored), ("long", 5, 5));
-        assert_eq!(index.longest_prefix(&tokens(&[2, 3])), None);
-        assert_eq!(index.longest_prefix(&[]), None);
+        assert_eq!(index.longest_prefix(0, &tokens(&[2, 3])), None);
+        assert_eq!(index.longest_prefix(0, &[]), None);
         index.remove(&id("long"));
-        let found = index.longest_prefix(&tokens(&[1, 2, 9])).unwrap();
+        let found = index.longest_prefix(0, &tokens(&[1, 2, 9])).unwrap();
         assert_eq!((found.agent.as_str(), found.common, found.stored), ("short", 2, 3));
+    }
+
+    #[test]
+    fn a_sequence_of_another_model_is_not_found() {
+        let mut index = index(9, 100);
+        index.insert(id("a"), 1, tokens(&[1, 2]), 1, ());
+        assert_eq!(index.longest_prefix(0, &tokens(&[1, 2])), None);
+        assert_eq!(index.longest_prefix(1, &tokens(&[1])).unwrap().common, 1);
+        index.insert(id("a"), 0, tokens(&[1, 2]), 1, ());
+        assert!(index.longest_prefix(0, &tokens(&[1])).is_some());
+        assert_eq!((index.longest_prefix(1, &tokens(&[1])), index.sequences(1).len()), (None, 0));
+        assert_eq!(index.longest_prefix(7, &tokens(&[1])), None);
     }
 
     #[test]
     fn of_equal_starts_the_one_used_last_is_found() {
         let mut index = index(9, 100);
         for agent in ["a", "b", "c"] {
-            index.insert(id(agent), tokens(&[7, 8]), 1, ());
+            index.insert(id(agent), 0, tokens(&[7, 8]), 1, ());
         }
         index.touch(&id("b"));
-        assert_eq!(index.longest_prefix(&tokens(&[7, 8, 9])).unwrap().agent, id("b"));
+        assert_eq!(index.longest_prefix(0, &tokens(&[7, 8, 9])).unwrap().agent, id("b"));
         // A neighbour on the other side.
-        index.insert(id("d"), tokens(&[7, 8, 9, 9]), 1, ());
+        index.insert(id("d"), 0, tokens(&[7, 8, 9, 9]), 1, ());
         index.touch(&id("a"));
-        assert_eq!(index.longest_prefix(&tokens(&[7, 8, 8])).unwrap().agent, id("a"));
+        assert_eq!(index.longest_prefix(0, &tokens(&[7, 8, 8])).unwrap().agent, id("a"));
     }
 
     /// Against the plain answer: compare with everything.
@@ -285,13 +348,13 @@ mod tests {
             let stored: Vec<_> = (0..20).map(|_| any(8)).collect();
             let asked = tokens(&any(8));
             for (number, ids) in stored.iter().enumerate() {
-                index.insert(id(&number.to_string()), tokens(ids), 1, ());
+                index.insert(id(&number.to_string()), 0, tokens(ids), 1, ());
             }
             let common = |ids: &Vec<i32>| {
                 ids.iter().zip(asked.iter()).take_while(|(one, other)| **one == other.0).count()
             };
             let best = stored.iter().map(common).max().unwrap();
-            let got = index.longest_prefix(&asked);
+            let got = index.longest_prefix(0, &asked);
             assert_eq!(got.as_ref().map_or(0, |got| got.common), best);
             found += usize::from(got.is_some());
         }

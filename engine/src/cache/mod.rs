@@ -26,9 +26,9 @@
 //!
 //! # Who may call what
 //!
-//! `WarmCache` waits for the disk, and holds a lock while it renames and unlinks. So a lane never calls
-//! it: it hands a [`SaveJob`] to a [`CacheWriter`]'s handle, which never waits, and whoever submits a
-//! request looks up and loads before the lane sees it.
+//! `WarmCache` waits for the disk, and holds a lock while it renames and unlinks. So a lane calls nothing
+//! of it but what takes no lock, [`peek`](WarmCache::peek) and [`has`](WarmCache::has): it hands a [`SaveJob`]
+//! to a [`CacheWriter`]'s handle and a [`LoadJob`] to a [`CacheReader`]'s, which never wait.
 //!
 //! ```
 //! use latchless::{AgentId, ModelSpec};
@@ -53,6 +53,7 @@
 mod error;
 mod hot;
 mod index;
+mod reader;
 mod tag;
 mod warm;
 mod writer;
@@ -60,6 +61,7 @@ mod writer;
 pub use self::error::{CacheError, FileProblem, IdProblem, NoRoom};
 pub use self::hot::{Evicted, HotCache, NotKept};
 pub use self::index::PrefixMatch;
+pub use self::reader::{CacheReader, LoadJob, ReaderHandle};
 pub use self::tag::{ModelTag, TagDifference, fingerprint};
 pub use self::warm::{OpenReport, Pin, SavedSequence, WarmCache};
 pub use self::writer::{CacheHandle, CacheWriter, NotQueued, Refusal, SaveJob, WriterReport};

@@ -69,19 +69,22 @@ pub struct WriterReport {
 #[derive(Debug)]
 pub struct CacheWriter {
     shared: Arc<Shared>,
+    cache: WarmCache,
     thread: Option<JoinHandle<()>>,
 }
 
-/// Hands jobs to a [`CacheWriter`], from any thread.
+/// Hands jobs for one model to a [`CacheWriter`], from any thread.
 #[derive(Debug, Clone)]
 pub struct CacheHandle {
     shared: Arc<Shared>,
     writer: Thread,
+    cache: WarmCache,
 }
 
 #[derive(Debug)]
 struct Shared {
-    inbox: Inbox<SaveJob>,
+    /// Each with the cache that it goes to: all are of one folder, and see it as their models do.
+    inbox: Inbox<(WarmCache, SaveJob)>,
     most_bytes: u64,
     /// Of states that wait or are being written.
     bytes: AtomicU64,
@@ -110,8 +113,8 @@ impl CacheWriter {
         });
         let worker = Arc::clone(&shared);
         let builder = thread::Builder::new().name("latchless-cache".into());
-        let thread = Some(builder.spawn(move || worker.run(&cache))?);
-        Ok(Self { shared, thread })
+        let thread = Some(builder.spawn(move || worker.run())?);
+        Ok(Self { shared, cache, thread })
     }
 
     /// What lanes hold.
@@ -121,7 +124,7 @@ impl CacheWriter {
     pub fn handle(&self) -> CacheHandle {
         let thread = self.thread.as_ref().map(|thread| thread.thread().clone());
         let writer = thread.unwrap_or_else(thread::current);
-        CacheHandle { shared: Arc::clone(&self.shared), writer }
+        CacheHandle { shared: Arc::clone(&self.shared), writer, cache: self.cache.clone() }
     }
 
     /// Waits until everything that was taken on before this call is written, or has failed.
@@ -155,6 +158,19 @@ impl Drop for CacheWriter {
 }
 
 impl CacheHandle {
+    /// The same for states of another model: what the handle takes goes to `cache`, which is a
+    /// [`for_model`](WarmCache::for_model) of the writer's.
+    #[must_use]
+    pub fn to(mut self, cache: WarmCache) -> Self {
+        self.cache = cache;
+        self
+    }
+
+    /// Where it goes.
+    pub fn cache(&self) -> &WarmCache {
+        &self.cache
+    }
+
     /// Hands over a job. Never waits: one node on the heap, and a wake of the writer.
     ///
     /// # Errors
@@ -174,7 +190,7 @@ impl CacheHandle {
             let reason = Refusal::Bytes { waiting, most: *most_bytes };
             return Err(NotQueued { job, reason });
         }
-        if let Err(InboxFull(job)) = inbox.push(job) {
+        if let Err(InboxFull((_, job))) = inbox.push((self.cache.clone(), job)) {
             bytes.fetch_sub(len, Ordering::Relaxed);
             return Err(NotQueued { job, reason: Refusal::Jobs });
         }
@@ -189,16 +205,21 @@ impl CacheHandle {
     pub fn waiting_bytes(&self) -> u64 {
         self.shared.bytes.load(Ordering::Relaxed)
     }
+
+    /// Bytes that may be added now.
+    pub fn room(&self) -> u64 {
+        self.shared.most_bytes.saturating_sub(self.waiting_bytes())
+    }
 }
 
 impl Shared {
-    fn run(&self, cache: &WarmCache) {
+    fn run(&self) {
         loop {
             // Looked at before the inbox: what was handed over before the end is still written.
             let ended = self.ended.load(Ordering::Acquire);
             let jobs: Vec<_> = self.inbox.take_all().collect();
             if !jobs.is_empty() {
-                self.write(cache, jobs);
+                self.write(jobs);
             } else if ended {
                 return;
             } else {
@@ -209,17 +230,17 @@ impl Shared {
     }
 
     /// Of several jobs of an agent only the newest counts; the others give their memory back first.
-    fn write(&self, cache: &WarmCache, jobs: Vec<SaveJob>) {
+    fn write(&self, jobs: Vec<(WarmCache, SaveJob)>) {
         let mut seen = HashSet::new();
-        let mut newest: Vec<SaveJob> = Vec::new();
-        for job in jobs.into_iter().rev() {
+        let mut newest = Vec::new();
+        for (cache, job) in jobs.into_iter().rev() {
             if seen.insert(job.agent.clone()) {
-                newest.push(job);
+                newest.push((cache, job));
             } else {
                 self.done(job, |report| report.superseded += 1);
             }
         }
-        for job in newest.into_iter().rev() {
+        for (cache, job) in newest.into_iter().rev() {
             let saved = cache.save(&job.agent, &job.tokens, &job.state);
             match saved {
                 Ok(()) => self.done(job, |report| report.saved += 1),

@@ -1,51 +1,81 @@
 //! Sequences on disk: a file for each agent, under a budget.
 
+mod catalog;
 mod folder;
 mod header;
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use latchless::AgentId;
 
+use self::catalog::Shelf;
 use self::folder::{Folder, io_error};
 use self::header::{Header, HeaderError};
 use super::index::{Index, PrefixMatch, Room};
 use super::{CacheError, FileProblem, ModelTag};
 use crate::backend::Token;
 
-/// The sequences of agents in the files of one folder, for one model.
+/// The sequences of agents in the files of one folder, as one model sees them.
 ///
 /// The finished files of the folder never have more than the budget together; while a save is under way
 /// there is one more, because the old file has to be whole until the new one is. Where room is needed, the
-/// least recently used go, pinned ones stay. Cloning is cheap, and all clones are one cache.
+/// least recently used go, pinned ones stay. Cloning is cheap, and all clones are one cache; so are those
+/// for [other models](Self::for_model), with one budget and one file an agent.
 ///
 /// Every method but the queries waits for the disk.
 #[derive(Debug, Clone)]
 pub struct WarmCache {
     inner: Arc<Inner>,
+    shelf: Arc<Shelf>,
 }
 
 #[derive(Debug)]
 struct Inner {
     folder: Folder,
-    tag: ModelTag,
     report: OpenReport,
+    /// The number of the model that came last.
+    newest: AtomicUsize,
     /// Held for a rename or an unlink, so that the index says what the folder has; never while data is
     /// read, written or synced.
-    index: Mutex<Index<Stored>>,
+    table: Mutex<Table>,
 }
 
-/// A file.
+/// What the folder has.
+#[derive(Debug)]
+struct Table {
+    index: Index<Stored>,
+    /// The models that there are files of, and those that were asked for, by their numbers.
+    shelves: Vec<Arc<Shelf>>,
+}
+
+impl Table {
+    /// The shelf of a model, which is put up if there is none.
+    fn shelf(&mut self, tag: &ModelTag) -> Arc<Shelf> {
+        if let Some(shelf) = self.shelves.iter().find(|shelf| shelf.tag == *tag) {
+            return Arc::clone(shelf);
+        }
+        let shelf = Arc::new(Shelf::new(self.shelves.len(), tag.clone()));
+        self.shelves.push(Arc::clone(&shelf));
+        shelf
+    }
+
+    /// Tells those who look without the lock what there is now.
+    fn publish(&self) {
+        for shelf in &self.shelves {
+            shelf.publish(self.index.sequences(shelf.number));
+        }
+    }
+}
+
+/// A file: another number for each one of an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stored {
-    /// Another one for each file of an agent.
     save: u64,
-    /// False for files of other models: they take room, and nothing can be made of them here.
-    usable: bool,
 }
 
 /// What was found in the folder.
@@ -96,7 +126,7 @@ impl WarmCache {
         }
         let mut found: Vec<Found> = Vec::new();
         for path in contents.finished {
-            match Found::read(&folder, &tag, &path)? {
+            match Found::read(&folder, &path)? {
                 Ok(file) => found.push(file),
                 // Of no use here, and of use to the version that wrote it.
                 Err(FileProblem::Version { .. }) => report.foreign += 1,
@@ -107,25 +137,50 @@ impl WarmCache {
                 }
             }
         }
+        let index = Index::new(Room { entries: usize::MAX, bytes: budget });
+        let shelf = Arc::new(Shelf::new(0, tag));
+        let mut table = Table { index, shelves: vec![Arc::clone(&shelf)] };
         // Oldest first, and foreign ones before them.
-        found.sort_by_key(|file| (file.tokens.is_some(), file.used));
-        let mut index = Index::new(Room { entries: usize::MAX, bytes: budget });
+        found.sort_by_key(|file| (file.tag == shelf.tag, file.used));
         for (save, file) in (0..).zip(found) {
-            let stored = Stored { save, usable: file.tokens.is_some() };
-            report.usable += usize::from(stored.usable);
-            report.foreign += usize::from(!stored.usable);
-            let tokens = file.tokens.unwrap_or_default();
-            index.insert(file.agent, tokens.into(), file.len, stored);
+            let usable = file.tag == shelf.tag;
+            report.usable += usize::from(usable);
+            report.foreign += usize::from(!usable);
+            let number = table.shelf(&file.tag).number;
+            table.index.insert(file.agent, number, file.tokens.into(), file.len, Stored { save });
         }
-        for agent in index.surplus() {
+        for agent in table.index.surplus() {
             folder::remove(&folder.file(&agent)?)?;
-            let usable = index.remove(&agent).is_some_and(|stored| stored.usable);
+            let usable = table.index.model(&agent) == Some(shelf.number);
+            table.index.remove(&agent);
             report.usable -= usize::from(usable);
             report.foreign -= usize::from(!usable);
             report.evicted += 1;
         }
-        let index = Mutex::new(index);
-        Ok(Self { inner: Arc::new(Inner { folder, tag, report, index }) })
+        table.publish();
+        let newest = AtomicUsize::new(shelf.number);
+        let inner = Arc::new(Inner { folder, report, newest, table: Mutex::new(table) });
+        Ok(Self { inner, shelf })
+    }
+
+    /// The same folder and budget for the states of another model. It counts as the newest from now on.
+    #[must_use]
+    pub fn for_model(&self, tag: &ModelTag) -> Self {
+        let shelf = self.table().shelf(tag);
+        // Relaxed: a hint, and nothing is read through it.
+        self.inner.newest.store(shelf.number, Ordering::Relaxed);
+        Self { inner: Arc::clone(&self.inner), shelf }
+    }
+
+    /// Whether this model is the one that came last: what is saved for another one takes the place of
+    /// what can still be used.
+    pub fn is_newest(&self) -> bool {
+        self.inner.newest.load(Ordering::Relaxed) == self.shelf.number
+    }
+
+    /// The model that states are saved for, and that they have to be of to be loaded.
+    pub fn tag(&self) -> &ModelTag {
+        &self.shelf.tag
     }
 
     /// What was found when the folder was opened.
@@ -142,22 +197,26 @@ impl WarmCache {
     /// # Errors
     /// [`CacheError`]; [`CacheError::NoRoom`] when the state is larger than what is not pinned.
     pub fn save(&self, agent: &AgentId, tokens: &[Token], state: &[u8]) -> Result<(), CacheError> {
-        let Inner { folder, tag, .. } = &*self.inner;
+        let (folder, tag) = (&self.inner.folder, &self.shelf.tag);
         let finished = folder.file(agent)?;
         let header = Header::encode(agent, tag, tokens, state);
         let len = header.len() as u64 + state.len() as u64;
         // Asked before the disk is busy for nothing, and once more when it counts.
-        self.index().victims(agent, len)?;
+        self.table().index.victims(agent, len)?;
         let partial = folder.write_partial(&finished, [&header, state])?;
-        let mut index = self.index();
-        if let Err(error) = self.replace(&mut index, agent, len, &partial, &finished) {
+        let mut table = self.table();
+        let replaced = self.replace(&mut table.index, agent, len, &partial, &finished);
+        if replaced.is_ok() {
+            // Unlike those that the files had when the folder was opened, and any later one.
+            let stored = Stored { save: table.index.clock() | 1 << 63 };
+            table.index.insert(agent.clone(), self.shelf.number, tokens.into(), len, stored);
+        }
+        table.publish();
+        drop(table);
+        if let Err(error) = replaced {
             folder::discard(&partial);
             return Err(error);
         }
-        // Unlike those that the files had when the folder was opened, and any later one.
-        let save = index.clock() | 1 << 63;
-        index.insert(agent.clone(), tokens.into(), len, Stored { save, usable: true });
-        drop(index);
         folder.sync()
     }
 
@@ -185,17 +244,20 @@ impl WarmCache {
     pub fn load(&self, agent: &AgentId) -> Result<SavedSequence, CacheError> {
         let missing = || CacheError::Missing { agent: agent.clone() };
         let path = self.inner.folder.file(agent)?;
-        let stored = self.index().get(agent).copied().ok_or_else(missing)?;
+        let stored = self.table().index.get(agent).copied().ok_or_else(missing)?;
         let mut file = match File::open(&path) {
             Ok(file) => file,
-            // It made room just now.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(missing()),
+            // It made room just now, or somebody else removed it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.forget(agent, stored, &path);
+                return Err(missing());
+            }
             Err(error) => return Err(io_error("opening", &path)(error)),
         };
-        let outcome = read(&mut file, &path, agent, &self.inner.tag);
+        let outcome = read(&mut file, &path, agent, &self.shelf.tag);
         match &outcome {
             Ok(_) => {
-                self.index().touch(agent);
+                self.table().index.touch(agent);
                 // So that the order of use outlives the process; where it cannot be noted, it does not.
                 let _noted = file.set_modified(SystemTime::now());
             }
@@ -207,28 +269,41 @@ impl WarmCache {
         outcome
     }
 
-    /// Removes a damaged file, unless it has been replaced since it was read.
+    /// Removes a damaged or lost file, unless it has been replaced since it was read.
     fn forget(&self, agent: &AgentId, damaged: Stored, path: &Path) {
-        let mut index = self.index();
-        if index.get(agent) == Some(&damaged) {
-            index.remove(agent);
+        let mut table = self.table();
+        if table.index.get(agent) == Some(&damaged) {
+            table.index.remove(agent);
             folder::discard(path);
+            table.publish();
         }
     }
 
     /// The stored sequence of this model that has the most tokens in common with `asked`, from the start;
     /// it alone becomes the most recently used. Does not read the disk.
     pub fn longest_prefix(&self, asked: &[Token]) -> Option<PrefixMatch> {
-        let mut index = self.index();
-        let found = index.longest_prefix(asked)?;
+        let index = &mut self.table().index;
+        let found = index.longest_prefix(self.shelf.number, asked)?;
         index.touch(&found.agent);
         Some(found)
+    }
+
+    /// As [`longest_prefix`](Self::longest_prefix), of what was there after the last change, and without
+    /// counting as a use: takes no lock, so that nobody who is frozen holds it up.
+    pub fn peek(&self, asked: &[Token]) -> Option<PrefixMatch> {
+        self.shelf.peek(asked)
+    }
+
+    /// Whether exactly these tokens are stored for `agent`, by what was there after the last change. Takes
+    /// no lock.
+    pub fn has(&self, agent: &AgentId, tokens: &[Token]) -> bool {
+        self.shelf.has(agent, tokens)
     }
 
     /// Keeps what is or will be stored for `agent` from making room for others.
     #[must_use = "it is pinned as long as this lives"]
     pub fn pin(&self, agent: &AgentId) -> Pin {
-        self.index().pin(agent);
+        self.table().index.pin(agent);
         Pin { inner: Arc::clone(&self.inner), agent: agent.clone() }
     }
 
@@ -238,25 +313,26 @@ impl WarmCache {
     /// [`CacheError::Io`], [`CacheError::Id`].
     pub fn remove(&self, agent: &AgentId) -> Result<bool, CacheError> {
         let path = self.inner.folder.file(agent)?;
-        let mut index = self.index();
-        if index.get(agent).is_none() {
+        let mut table = self.table();
+        if table.index.get(agent).is_none() {
             return Ok(false);
         }
         folder::remove(&path)?;
-        index.remove(agent);
-        drop(index);
+        table.index.remove(agent);
+        table.publish();
+        drop(table);
         self.inner.folder.sync()?;
         Ok(true)
     }
 
     /// Agents with a file, least recently used first. Those of other models are among them.
     pub fn agents(&self) -> Vec<AgentId> {
-        self.index().agents().cloned().collect()
+        self.table().index.agents().cloned().collect()
     }
 
     /// Number of files.
     pub fn len(&self) -> usize {
-        self.index().len()
+        self.table().index.len()
     }
 
     /// Whether there is no file.
@@ -266,7 +342,7 @@ impl WarmCache {
 
     /// Bytes of all files together.
     pub fn bytes(&self) -> u64 {
-        self.index().bytes()
+        self.table().index.bytes()
     }
 
     /// The folder.
@@ -274,15 +350,15 @@ impl WarmCache {
         self.inner.folder.path()
     }
 
-    fn index(&self) -> MutexGuard<'_, Index<Stored>> {
-        self.inner.index()
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.inner.table()
     }
 }
 
 impl Inner {
-    fn index(&self) -> MutexGuard<'_, Index<Stored>> {
+    fn table(&self) -> MutexGuard<'_, Table> {
         // Nothing panics while it is held; what is there is what the folder has.
-        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -295,26 +371,22 @@ impl Pin {
 
 impl Drop for Pin {
     fn drop(&mut self) {
-        self.inner.index().unpin(&self.agent);
+        self.inner.table().index.unpin(&self.agent);
     }
 }
 
 /// A file whose header was read.
 struct Found {
     agent: AgentId,
-    /// `None` when it belongs to another model.
-    tokens: Option<Vec<Token>>,
+    tag: ModelTag,
+    tokens: Vec<Token>,
     len: u64,
     used: SystemTime,
 }
 
 impl Found {
     /// Reads the header of a file when the folder is opened: the payload is checked when it is loaded.
-    fn read(
-        folder: &Folder,
-        tag: &ModelTag,
-        path: &Path,
-    ) -> Result<Result<Self, FileProblem>, CacheError> {
+    fn read(folder: &Folder, path: &Path) -> Result<Result<Self, FileProblem>, CacheError> {
         let failed = io_error("reading", path);
         let mut file = File::open(path).map_err(&failed)?;
         let metadata = file.metadata().map_err(&failed)?;
@@ -329,8 +401,8 @@ impl Found {
         if folder.file(&header.agent).ok().as_deref() != Some(path) {
             return Ok(Err(FileProblem::OtherAgent { found: header.agent }));
         }
-        let tokens = tag.difference(&header.tag).is_none().then_some(header.tokens);
-        Ok(Ok(Self { agent: header.agent, tokens, len, used }))
+        let Header { agent, tag, tokens, .. } = header;
+        Ok(Ok(Self { agent, tag, tokens, len, used }))
     }
 }
 

@@ -171,6 +171,41 @@ fn the_states_of_other_models_are_refused() {
     assert_eq!(cache.load(&id("a")).unwrap().state, b"4 bits");
 }
 
+/// Two models see one folder: each finds its own, and an agent's file is of the one that saved last.
+#[test]
+fn two_models_share_a_folder_and_its_budget() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = open(&folder, 3 * file_len());
+    save(&old, "a");
+    save(&old, "b");
+    let new = old.for_model(&ModelTag::new("b 1", "n", &spec(), 100));
+    assert!(new.is_newest() && !old.is_newest());
+    assert_eq!((old.peek(&tokens(0..1)).unwrap().common, new.peek(&tokens(0..1))), (1, None));
+    let error = new.load(&id("a")).unwrap_err();
+    assert!(error.to_string().contains("model is m, not n"), "{error}");
+    save(&new, "a");
+    assert_eq!(new.peek(&tokens(0..1)).unwrap().agent, id("a"));
+    assert_eq!(old.peek(&tokens(0..1)).unwrap().agent, id("b"));
+    assert!(new.has(&id("a"), &tokens(0..1)) && !new.has(&id("b"), &tokens(0..1)));
+    assert!(!new.has(&id("a"), &tokens(0..2)));
+    save(&new, "c");
+    save(&new, "d");
+    assert_eq!(names(&old), "a c d", "one budget: the oldest went, whosever it was");
+    assert_eq!(old.peek(&tokens(0..1)), None);
+    assert!(old.for_model(old.tag()).is_newest() && !new.is_newest());
+}
+
+/// A file that somebody else removed is not looked for again.
+#[test]
+fn a_lost_file_is_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = open(&folder, 1 << 20);
+    save(&cache, "a");
+    fs::remove_file(cache.inner.folder.file(&id("a")).unwrap()).unwrap();
+    assert!(matches!(cache.load(&id("a")), Err(CacheError::Missing { .. })));
+    assert_eq!((cache.len(), cache.peek(&tokens(0..1))), (0, None));
+}
+
 type Damage = fn(&mut Vec<u8>);
 
 /// Case 27: every way a file can be wrong is typed, and the agent starts cold.
