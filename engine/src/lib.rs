@@ -34,10 +34,10 @@ pub mod store;
 
 pub use self::backend::{ChatMessage, Draw, Penalties, Sampling, Token};
 pub use self::engine::{
-    AgentError, Answer, Blocking, Completion, DrainTimeout, Draining, Engine, EngineConfig,
-    EngineError, Event, FinishReason, Lane, Piece, Priority, Prompt, Request, RequestError,
-    Retiring, RunReport, StepReport, SubmitError, SwapError, Timings, TokenStream, TryRecvError,
-    Usage,
+    AgentError, Answer, Blocking, CacheConfig, Completion, DrainTimeout, Draining, Engine,
+    EngineConfig, EngineError, Event, FinishReason, Lane, Piece, Priority, Prompt, Request,
+    RequestError, Retiring, RunReport, StepReport, SubmitError, SwapError, Timings, TokenStream,
+    TryRecvError, Usage,
 };
 
 /// The README's examples are compiled, and those of them that need no model run.

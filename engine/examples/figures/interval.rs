@@ -18,8 +18,10 @@ struct Measured {
 }
 
 fn run(bench: &Bench, target: Option<Duration>) -> Result<Measured, Box<dyn Error>> {
-    let config = EngineConfig::default().idle_tokens(0);
-    let config = target.map_or(config, |target| config.token_interval(target));
+    let mut config = EngineConfig::default().idle_tokens(0);
+    if let Some(target) = target {
+        config = config.token_interval(target);
+    }
     let (engine, mut lane) = Engine::new(bench.context(8192, 5)?, config)?;
     let mut streams = Vec::new();
     for index in 0..4 {

@@ -21,6 +21,8 @@ use std::sync::Arc;
 
 use latchless::ModelSpec;
 
+use crate::cache::ModelTag;
+
 pub use self::batch::{Batch, BatchRow, RowOutOfBatch};
 pub use self::error::{BackendError, DecodeError};
 pub use self::sampling::{Draw, Penalties, Sampling};
@@ -183,6 +185,17 @@ pub trait Backend: Send + 'static {
     /// [`BackendError::NoRoom`] when too few cells are free, another one when the sequence is unknown or
     /// not empty; the sequence is empty, and what was parked is as before.
     fn unpark(&mut self, sequence: SequenceId, parked: &Self::Parked) -> Result<(), BackendError>;
+
+    /// What states of this context belong to: a context with an equal tag takes them, any other one
+    /// refuses them.
+    ///
+    /// # Errors
+    /// [`BackendError`] when the model cannot be told from others, for instance because its file is gone.
+    fn state_tag(&self) -> Result<ModelTag, BackendError>;
+
+    /// Bytes that [`park`](Self::park) and [`save_sequence`](Self::save_sequence) would take now; 0 for a
+    /// sequence that is unknown or empty.
+    fn state_bytes(&self, sequence: SequenceId) -> u64;
 
     /// The state of `sequence` as bytes that outlive this context, for
     /// [`load_sequence`](Self::load_sequence): what the model remembers of its tokens, not the tokens

@@ -15,11 +15,12 @@ use super::error::RequestError;
 use super::idle::common_prefix;
 use super::lane::{Lane, StepReport};
 use super::running::{Arrival, Leader, Running};
+use super::warm::Look;
 use crate::backend::{Backend, BackendError, SequenceId, Token};
 
 /// Tokens in common that make it worth to share cells, or to wait for another request: below, computing
 /// them takes a part of a batch.
-const WORTH_SHARING: u32 = 16;
+pub(crate) const WORTH_SHARING: u32 = 16;
 
 /// Where a prompt's beginning is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,18 +33,20 @@ enum Source {
 
 /// A sequence that begins like a prompt.
 #[derive(Debug, Clone, Copy)]
-struct Found {
+pub(crate) struct Found {
     source: Source,
     /// Tokens in common, of which one that runs may have computed a part only.
-    tokens: u32,
+    pub(crate) tokens: u32,
 }
 
 /// A sequence for a request.
 #[derive(Debug, Clone, Copy)]
-struct Place {
-    sequence: SequenceId,
+pub(crate) struct Place {
+    pub(crate) sequence: SequenceId,
     /// Tokens of the prompt that it keeps.
-    kept: u32,
+    pub(crate) kept: u32,
+    /// They came from disk.
+    pub(crate) resumed: bool,
 }
 
 impl<B: Backend> Lane<B> {
@@ -73,8 +76,14 @@ impl<B: Backend> Lane<B> {
     fn admit_all(&mut self, refused: &mut Option<BackendError>, report: &mut StepReport) {
         let now = Instant::now();
         while self.free.len() + self.idle.len() > 0 {
-            let Some(arrival) = self.queue.take() else { break };
-            match self.place(&arrival, report) {
+            let Some(turn) = self.queue.turn() else { break };
+            match self.look(turn) {
+                Look::GoOn => {}
+                Look::Asked => continue,
+                Look::Later => break,
+            }
+            let Some(mut arrival) = self.queue.take() else { break };
+            match self.place(&mut arrival, report) {
                 Ok(place) => self.start(arrival, place, now, report),
                 Err(error) => {
                     *refused = error.or_else(|| refused.take());
@@ -86,13 +95,14 @@ impl<B: Backend> Lane<B> {
 
     /// Starts a request in its place.
     fn start(&mut self, arrival: Arrival, place: Place, now: Instant, report: &mut StepReport) {
-        let Place { sequence, kept } = place;
+        let Place { sequence, kept, resumed } = place;
         match self.backend.sampler(&arrival.sampling) {
             Ok(sampler) => {
                 tracing::debug!(request = %arrival.ticket.id(), sequence = sequence.0, kept, "admitted");
-                self.running.push(Running::new(arrival, sequence, sampler, kept, now));
+                self.running.push(Running::new(arrival, place, sampler, now));
                 report.admitted += 1;
                 report.reused_rows += kept;
+                report.resumed_rows += if resumed { kept } else { 0 };
                 self.find_leader(self.running.len() - 1, report);
             }
             Err(error) => {
@@ -104,21 +114,36 @@ impl<B: Backend> Lane<B> {
         }
     }
 
-    /// A sequence for a request: its agent's own idle one when nothing begins more like the prompt, else an
-    /// empty one.
+    /// A sequence for a request: one with what the disk had of it, its agent's own idle one when nothing
+    /// begins more like the prompt, else an empty one.
     ///
     /// # Errors
     /// When no sequence is left that could be cleared, with what the backend said of the last one.
     fn place(
         &mut self,
-        arrival: &Arrival,
+        arrival: &mut Arrival,
         report: &mut StepReport,
     ) -> Result<Place, Option<BackendError>> {
-        let prompt = usable(&arrival.prompt);
-        let agent = arrival.ticket.agent();
-        if let Some(kept) = self.own_idle(prompt, agent) {
-            return Ok(kept);
+        if let Some(place) = self.resume(arrival, report) {
+            return Ok(place);
         }
+        let prompt = usable(&arrival.prompt);
+        if let Some(place) = self.own_idle(prompt, arrival.ticket.agent(), report) {
+            return Ok(place);
+        }
+        let sequence = self.empty_sequence(prompt, report)?;
+        Ok(Place { sequence, kept: 0, resumed: false })
+    }
+
+    /// An empty sequence; the idle one that begins most like `prompt` is cleared last.
+    ///
+    /// # Errors
+    /// As [`place`](Self::place).
+    pub(crate) fn empty_sequence(
+        &mut self,
+        prompt: &[Token],
+        report: &mut StepReport,
+    ) -> Result<SequenceId, Option<BackendError>> {
         let mut refused = None;
         loop {
             let Some(sequence) = self.free.pop() else {
@@ -128,7 +153,7 @@ impl<B: Backend> Lane<B> {
                 return Err(refused);
             };
             match self.check_clear(sequence) {
-                Ok(()) => return Ok(Place { sequence, kept: 0 }),
+                Ok(()) => return Ok(sequence),
                 Err(error) => {
                     self.dirty.push(sequence);
                     refused = Some(error);
@@ -139,7 +164,12 @@ impl<B: Backend> Lane<B> {
 
     /// The agent's own idle sequence, cut to what the prompt begins with, unless another one begins more
     /// like the prompt, or it is mostly of another conversation and there is an empty one.
-    fn own_idle(&mut self, prompt: &[Token], agent: AgentHandle) -> Option<Place> {
+    fn own_idle(
+        &mut self,
+        prompt: &[Token],
+        agent: AgentHandle,
+        report: &mut StepReport,
+    ) -> Option<Place> {
         let shares = self.backend.shares_cells();
         // Without shared cells, whoever comes first has what is kept.
         let own = self.idle.longest_prefix(prompt, |idle| !shares || idle.agent == agent);
@@ -150,11 +180,14 @@ impl<B: Backend> Lane<B> {
         {
             return None;
         }
+        if self.idle.at(index).agent != agent {
+            self.keep(index, report);
+        }
         let idle = self.idle.take(index);
         if common as usize == idle.tokens.len()
             || self.backend.truncate(idle.sequence, common).is_ok()
         {
-            return Some(Place { sequence: idle.sequence, kept: common });
+            return Some(Place { sequence: idle.sequence, kept: common, resumed: false });
         }
         // The model forgets only all at once: it is as good as an empty one.
         let _ = self.retire(idle.sequence);
@@ -162,7 +195,7 @@ impl<B: Backend> Lane<B> {
     }
 
     /// Frees the oldest idle sequence, that which begins most like `prompt` last.
-    fn evict_for(&mut self, prompt: &[Token], report: &mut StepReport) -> bool {
+    pub(crate) fn evict_for(&mut self, prompt: &[Token], report: &mut StepReport) -> bool {
         let spared = self.idle.longest_prefix(prompt, |_| true).filter(|found| found.1 > 0);
         if let Some((index, _)) = spared {
             self.idle.touch(index);
@@ -171,7 +204,7 @@ impl<B: Backend> Lane<B> {
     }
 
     /// What begins most like `prompt`; of running requests only those before `before`.
-    fn best_source(&self, prompt: &[Token], before: Option<usize>) -> Option<Found> {
+    pub(crate) fn best_source(&self, prompt: &[Token], before: Option<usize>) -> Option<Found> {
         let idle = self
             .idle
             .longest_prefix(prompt, |_| true)
@@ -273,7 +306,7 @@ impl<B: Backend> Lane<B> {
 }
 
 /// The part of a prompt that may be kept: one token must be computed to give logits.
-fn usable(prompt: &[Token]) -> &[Token] {
+pub(crate) fn usable(prompt: &[Token]) -> &[Token] {
     prompt.split_last().map_or(&[], |(_, rest)| rest)
 }
 

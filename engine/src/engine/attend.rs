@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::completion::FinishReason;
 use super::lane::{Lane, StepReport};
+use super::warm::LaneWarm;
 use crate::backend::Backend;
 
 impl<B: Backend> Lane<B> {
@@ -46,7 +47,7 @@ impl<B: Backend> Lane<B> {
 
     /// Ends what is too late.
     pub(super) fn take_deadlines(&mut self, report: &mut StepReport) {
-        let Some(next) = self.next_deadline() else { return };
+        let Some(next) = self.next_end() else { return };
         let now = Instant::now();
         if now < next {
             return;
@@ -67,10 +68,12 @@ impl<B: Backend> Lane<B> {
         self.take_out_ended(report);
     }
 
-    /// The first deadline of any request.
-    pub(super) fn next_deadline(&self) -> Option<Instant> {
+    /// The first moment at which something has to be done although nobody rings: a deadline of a request, or
+    /// the end of somebody's patience with the disk.
+    pub(super) fn next_end(&self) -> Option<Instant> {
         let parked = self.parked.iter().map(|parked| &parked.running);
         let placed = self.running.iter().chain(parked).filter_map(|running| running.deadline);
-        placed.chain(self.queue.next_deadline()).min()
+        let disk = self.warm.as_ref().and_then(LaneWarm::next_end);
+        placed.chain(self.queue.next_deadline()).chain(disk).min()
     }
 }

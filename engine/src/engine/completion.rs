@@ -77,8 +77,10 @@ impl fmt::Display for FinishReason {
 pub struct Usage {
     /// Tokens of the prompt.
     pub prompt_tokens: u32,
-    /// Of these, tokens that a sequence kept already, so that they were not computed.
+    /// Of these, tokens that a sequence kept already, or the disk, so that they were not computed.
     pub cached_tokens: u32,
+    /// Of the cached ones, tokens that came from [disk](super::CacheConfig).
+    pub resumed_tokens: u32,
     /// Tokens that were generated; the one that ends a generation is not counted.
     pub generated_tokens: u32,
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use latchless::ModelSpec;
 
 use super::error::EngineError;
+use super::warm::CacheConfig;
 use crate::backend::Limits;
 
 /// The sizes of an engine. The defaults fit a server with tens of agents.
@@ -14,7 +15,7 @@ use crate::backend::Limits;
 /// let config = EngineConfig::default().max_requests(64).prefill_rows(128);
 /// # let _ = config;
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineConfig {
     pub(crate) blocks: Option<u32>,
     pub(crate) max_agents: u32,
@@ -23,6 +24,7 @@ pub struct EngineConfig {
     pub(crate) prefill_rows: Option<u32>,
     pub(crate) idle_tokens: u32,
     pub(crate) token_interval: Option<Duration>,
+    pub(crate) cache: Option<CacheConfig>,
 }
 
 impl Default for EngineConfig {
@@ -35,6 +37,7 @@ impl Default for EngineConfig {
             prefill_rows: None,
             idle_tokens: u32::MAX,
             token_interval: None,
+            cache: None,
         }
     }
 }
@@ -97,6 +100,15 @@ impl EngineConfig {
     #[must_use]
     pub fn idle_tokens(mut self, tokens: u32) -> Self {
         self.idle_tokens = tokens;
+        self
+    }
+
+    /// Keeps agents' sequences on disk, too: those that the context has no room for, and all when the lane
+    /// ends. A later turn of the agent, also in another process, begins with them. By default what the
+    /// context forgets is computed again.
+    #[must_use]
+    pub fn cache(mut self, cache: CacheConfig) -> Self {
+        self.cache = Some(cache);
         self
     }
 

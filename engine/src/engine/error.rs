@@ -5,6 +5,7 @@ use std::io;
 use latchless::{AgentIdError, AllocateError, PoolConfigError, RequestId, TooManyAgents};
 
 use crate::backend::{BackendError, DecodeError, Limits, Token};
+use crate::cache::CacheError;
 
 /// An engine was not made.
 #[derive(Debug, thiserror::Error)]
@@ -32,9 +33,15 @@ pub enum EngineError {
     /// No context was given.
     #[error("an engine without a context; give it at least one")]
     NoLanes,
-    /// The operating system gave no thread for the lane.
+    /// The operating system gave no thread for a lane or the disk.
     #[error("no thread for the lane: {0}; end other threads, or step the lane yourself")]
     Thread(#[source] io::Error),
+    /// The folder for agents' sequences cannot be used.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    /// It cannot be told which model the sequences on disk would belong to.
+    #[error("no tag for the model's states: {0}; give the engine no cache, or mend that")]
+    StateTag(#[source] BackendError),
 }
 
 /// A generation that was replaced has not finished.

@@ -12,6 +12,7 @@ use super::control::{Control, Front};
 use super::error::Draining;
 use super::shared::Shared;
 use super::wake::thread_waker;
+use super::warm::OnDisk;
 
 /// An agent without a lane.
 const NOWHERE: u32 = 0;
@@ -30,11 +31,17 @@ pub(crate) struct Generation {
     /// Where the search for a lane with little to do starts.
     turn: AtomicU32,
     watch: Arc<Watch>,
+    on_disk: Option<OnDisk>,
 }
 
 impl Generation {
     /// Of at least one lane, for agents with slots below `agents`.
-    pub(crate) fn new(number: u64, lanes: Vec<Arc<Shared>>, agents: u32) -> Self {
+    pub(crate) fn new(
+        number: u64,
+        lanes: Vec<Arc<Shared>>,
+        agents: u32,
+        on_disk: Option<OnDisk>,
+    ) -> Self {
         let controls = lanes.iter().map(|lane| Arc::clone(&lane.control)).collect();
         let watch = Arc::new(Watch::new(controls));
         Self {
@@ -43,7 +50,13 @@ impl Generation {
             routes: (0..agents).map(|_| AtomicU32::new(NOWHERE)).collect(),
             turn: AtomicU32::new(0),
             watch,
+            on_disk,
         }
+    }
+
+    /// What its agents have on disk, if that is wanted.
+    pub(crate) fn on_disk(&self) -> Option<&OnDisk> {
+        self.on_disk.as_ref()
     }
 
     pub(crate) fn lanes(&self) -> &[Arc<Shared>] {

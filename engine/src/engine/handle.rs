@@ -16,7 +16,9 @@ use super::generation::Generation;
 use super::lane::Lane;
 use super::make::Maker;
 use super::shared::Shared;
+use super::warm::OnDisk;
 use crate::backend::{Backend, Limits, Model};
+use crate::cache::{WarmCache, WriterReport};
 
 /// Many agents' way to one context: submit from any thread, read tokens from a stream.
 ///
@@ -85,7 +87,13 @@ impl Engine {
     ) -> Result<(Self, Vec<Lane<B>>), EngineError> {
         let front = Arc::new(Front::new(config.max_requests));
         let lane_numbers = AtomicU32::new(0);
-        let maker = Maker { front: &front, config, home: None, lane_numbers: &lane_numbers };
+        let maker = Maker {
+            front: &front,
+            config: &config,
+            warm: None,
+            home: None,
+            lane_numbers: &lane_numbers,
+        };
         let (generation, lanes) = maker.generation(0, contexts)?;
         let home = Arc::clone(&generation.lanes()[0].pool);
         let handle = Handle {
@@ -126,12 +134,19 @@ impl Engine {
     }
 
     /// The handle of the agent with this name; registers it when it is new. For once per agent, not for
-    /// every request.
+    /// every request. Only an agent that was asked for here has a name in the
+    /// [cache](EngineConfig::cache): one that was registered in the [`directory`](Self::directory) itself
+    /// keeps nothing on disk.
     ///
     /// # Errors
     /// [`AgentError`] when the name is empty or too long, or the directory is full.
     pub fn agent(&self, name: &str) -> Result<AgentHandle, AgentError> {
-        Ok(self.0.directory.get_or_register(&AgentId::new(name)?)?)
+        let id = AgentId::new(name)?;
+        let agent = self.0.directory.get_or_register(&id)?;
+        if let Some(on_disk) = self.0.live.load().on_disk() {
+            on_disk.warm().names.note(agent, &id);
+        }
+        Ok(agent)
     }
 
     /// Asks the lane to end a request, and returns at once. The acknowledgement is a
@@ -172,7 +187,7 @@ impl Engine {
 
     /// Refuses submits from now on, ends what is waiting or running as
     /// [`Shutdown`](super::FinishReason::Shutdown), and waits for the lane's thread, which ends after the
-    /// decode it is in. May be called any number of times. To let requests finish,
+    /// decode it is in, and for what it hands over to the disk. May be called any number of times. To let requests finish,
     /// [`drain`](Self::drain) before.
     ///
     /// A host that steps the lane itself finds everything ended by its next step.
@@ -201,6 +216,22 @@ impl Engine {
         Arc::clone(&self.0.first_lane().model)
     }
 
+    /// What agents have on disk, as the model in force sees it: to pin them, to remove what they have, or to
+    /// look. Its methods wait for the disk. `None` without a [cache](EngineConfig::cache).
+    pub fn cache(&self) -> Option<WarmCache> {
+        self.0.live.load().on_disk().map(|on_disk| on_disk.cache().clone())
+    }
+
+    /// Waits until the sequences that the lanes have handed over are on disk, and says what was written so
+    /// far. `None` without a [cache](EngineConfig::cache).
+    ///
+    /// A lane hands over what is new when it has nothing to compute, when it needs the room, and when it
+    /// ends.
+    pub fn flush_cache(&self) -> Option<WriterReport> {
+        let live = self.0.live.load_full();
+        live.on_disk().map(|on_disk| on_disk.warm().flush())
+    }
+
     /// How often the model was [replaced](Self::swap).
     pub fn generation(&self) -> u64 {
         self.0.live.load().number
@@ -223,9 +254,11 @@ impl Handle {
         number: u64,
         contexts: impl IntoIterator<Item = B>,
     ) -> Result<(Generation, Vec<Lane<B>>), EngineError> {
+        let live = self.live.load();
         let maker = Maker {
             front: &self.front,
-            config: self.config,
+            config: &self.config,
+            warm: live.on_disk().map(OnDisk::warm),
             home: Some(self.directory.pool()),
             lane_numbers: &self.lanes,
         };
@@ -275,7 +308,7 @@ impl<B: Backend> Lane<B> {
                     continue;
                 }
                 let bell = &self.shared.control.bell;
-                match self.next_deadline() {
+                match self.next_end() {
                     None => bell.sleep(heard),
                     Some(deadline) => bell.sleep_until(heard, deadline),
                 }
@@ -295,15 +328,26 @@ pub(crate) fn shutdown(handle: &Handle) {
         lanes.push(Arc::clone(lane));
         false
     });
-    for lane in lanes {
-        join(&lane);
+    for lane in &lanes {
+        join(lane);
     }
+    // A lane must not wait for the disk, not even when it shuts itself down.
+    if let Some(on_disk) = handle.live.load().on_disk()
+        && !lanes.iter().any(|lane| is_own_thread(lane))
+    {
+        on_disk.warm().flush();
+    }
+}
+
+/// Whether the calling thread steps the lane.
+fn is_own_thread(lane: &Shared) -> bool {
+    lane.thread_id.get() == Some(&thread::current().id())
 }
 
 /// Waits for the thread of a lane that was told to end.
 fn join(shared: &Shared) {
     // A waker that shuts down, or drops the last handle, runs on the lane's own thread.
-    if shared.thread_id.get() == Some(&thread::current().id()) {
+    if is_own_thread(shared) {
         return;
     }
     // The second of two callers waits here for the first, and so for the lane.

@@ -4,7 +4,7 @@
 //! They hold no blocks. As in vLLM's prefix cache (Kwon et al., SOSP 2023), what is only kept counts as
 //! free: a request that needs the room takes it, the oldest first.
 
-use latchless::AgentHandle;
+use latchless::{AgentHandle, AgentId};
 
 use crate::backend::{SequenceId, Token};
 
@@ -16,6 +16,8 @@ pub(crate) struct Idle {
     pub(crate) agent: AgentHandle,
     /// What the backend keeps for it.
     pub(crate) tokens: Vec<Token>,
+    /// Whose file it is to go to; `None` when it need not.
+    pub(crate) unsaved: Option<AgentId>,
 }
 
 /// The idle sequences, the one that was used last at the end.
@@ -35,6 +37,20 @@ impl IdleSequences {
         self.by_age.len()
     }
 
+    pub(crate) fn at(&self, index: usize) -> &Idle {
+        &self.by_age[index]
+    }
+
+    /// The oldest that is to go to disk.
+    pub(crate) fn first_unsaved(&self) -> Option<usize> {
+        self.by_age.iter().position(|idle| idle.unsaved.is_some())
+    }
+
+    /// The one at `index` need not go to disk any more.
+    pub(crate) fn mark_saved(&mut self, index: usize) {
+        self.by_age[index].unsaved = None;
+    }
+
     /// Tokens that the one at `index` keeps.
     pub(crate) fn tokens_of(&self, index: usize) -> usize {
         self.by_age[index].tokens.len()
@@ -43,11 +59,6 @@ impl IdleSequences {
     pub(crate) fn keep(&mut self, idle: Idle) {
         self.tokens += idle.tokens.len();
         self.by_age.push(idle);
-    }
-
-    /// The one that nobody used for the longest time.
-    pub(crate) fn take_oldest(&mut self) -> Option<Idle> {
-        (!self.by_age.is_empty()).then(|| self.take(0))
     }
 
     pub(crate) fn take(&mut self, index: usize) -> Idle {
@@ -104,7 +115,7 @@ mod tests {
         let mut idle = IdleSequences::default();
         for (number, text) in ["abc", "abcde", "xyz"].into_iter().enumerate() {
             let sequence = SequenceId(number as u32);
-            idle.keep(Idle { sequence, agent, tokens: tokens(text) });
+            idle.keep(Idle { sequence, agent, tokens: tokens(text), unsaved: None });
         }
         let find = |idle: &IdleSequences, text: &str| {
             idle.longest_prefix(&tokens(text), |_| true).filter(|found| found.1 > 0)
@@ -113,8 +124,7 @@ mod tests {
         assert_eq!(find(&idle, "q"), None);
         assert_eq!(idle.touch(1), SequenceId(1));
         assert_eq!(idle.tokens(), 11);
-        let order = std::iter::from_fn(|| idle.take_oldest()).map(|idle| idle.sequence.0);
-        assert_eq!(order.collect::<Vec<_>>(), [0, 2, 1]);
+        assert_eq!([0, 1, 2].map(|_| idle.take(0).sequence.0), [0, 2, 1], "the oldest first");
         assert_eq!((idle.tokens(), idle.len()), (0, 0));
     }
 }

@@ -20,6 +20,7 @@ use super::pressure::Parked;
 use super::queue::Queue;
 use super::running::Running;
 use super::shared::Shared;
+use super::warm::LaneWarm;
 use crate::backend::{Backend, BackendError, Batch, Model, SequenceId};
 
 /// Drives a backend for one engine. Whoever owns it calls [`step`](Self::step), or hands it to a thread
@@ -41,6 +42,8 @@ pub struct Lane<B: Backend> {
     pub(super) idle: IdleSequences,
     /// What idle sequences may keep together.
     idle_tokens: usize,
+    /// Where they go when they have to; without it they are forgotten.
+    pub(super) warm: Option<LaneWarm>,
     /// Requests that gave way.
     pub(super) parked: Vec<Parked<B>>,
     /// The states of requests that were parked in this step.
@@ -61,8 +64,10 @@ pub struct Lane<B: Backend> {
 pub struct StepReport {
     /// Requests that got a sequence.
     pub admitted: u32,
-    /// Rows of prompts that were not computed, because a sequence kept them.
+    /// Rows of prompts that were not computed, because a sequence kept them, or the disk.
     pub reused_rows: u32,
+    /// Of these, rows that came from disk.
+    pub resumed_rows: u32,
     /// Rows of prompts that were computed.
     pub prefill_rows: u32,
     /// Rows of drawn tokens that were computed.
@@ -75,6 +80,8 @@ pub struct StepReport {
     pub parked: u32,
     /// Requests that came back from there.
     pub brought_back: u32,
+    /// Sequences that were handed over to be written to disk.
+    pub saved: u32,
     /// Requests that ended.
     pub ended: u32,
     /// Requests that have a sequence after the step.
@@ -88,9 +95,9 @@ pub struct StepReport {
 
 impl StepReport {
     /// Whether anything moved. When not, the lane has nothing to do until somebody submits, cancels or
-    /// reads from a full stream.
+    /// reads from a full stream, or the disk has read what a request waits for.
     pub fn progressed(&self) -> bool {
-        let moved = self.evicted + self.parked + self.brought_back;
+        let moved = self.evicted + self.parked + self.brought_back + self.saved;
         self.admitted + self.prefill_rows + self.decode_rows + self.ended + moved > 0
     }
 }
@@ -111,7 +118,8 @@ impl<B: Backend> Lane<B> {
     pub(super) fn new(
         backend: B,
         shared: Arc<Shared>,
-        config: EngineConfig,
+        config: &EngineConfig,
+        warm: Option<LaneWarm>,
         presence: Presence,
     ) -> Self {
         let limits = shared.limits;
@@ -125,6 +133,7 @@ impl<B: Backend> Lane<B> {
             dirty: Vec::new(),
             idle: IdleSequences::default(),
             idle_tokens: config.idle_tokens as usize,
+            warm,
             parked: Vec::new(),
             states: Vec::new(),
             room_changed: false,
@@ -154,12 +163,14 @@ impl<B: Backend> Lane<B> {
         self.take_arrivals(&mut report);
         self.take_cancels(&mut report);
         self.take_deadlines(&mut report);
+        self.take_loaded();
         self.bring_back(&mut report);
         self.admit(&mut report);
         self.follow_leaders(&mut report);
         self.compute(&mut report);
         self.take_out_parked();
         self.take_out_ended(&mut report);
+        self.keep_one(&mut report);
         report.running = self.running.len() as u32;
         report.waiting = (self.queue.len() + self.parked.len()) as u32;
         report
@@ -262,14 +273,20 @@ impl<B: Backend> Lane<B> {
     /// What becomes of the sequence of a request that is over: its agent's idle one, or a free one.
     fn leave(&mut self, over: &mut Running<B::Sampler>, report: &mut StepReport) {
         let (sequence, agent) = (over.sequence, over.ticket().agent());
-        match over.take_kept() {
-            Some(tokens) if !tokens.is_empty() && tokens.len() <= self.idle_tokens => {
-                self.idle.keep(Idle { sequence, agent, tokens });
-                while self.idle.tokens() > self.idle_tokens && self.evict_idle(report) {}
-            }
+        let Some(tokens) = over.take_kept().filter(|tokens| !tokens.is_empty()) else {
             // A refusal is logged there, and changes nothing for the request: its answer is whole.
-            _ => drop(self.retire(sequence)),
+            return drop(self.retire(sequence));
+        };
+        let too_long = tokens.len() > self.idle_tokens;
+        let unsaved = over.take_name();
+        self.idle.keep(Idle { sequence, agent, tokens, unsaved });
+        if too_long {
+            let newest = self.idle.len() - 1;
+            self.keep(newest, report);
+            self.idle.take(newest);
+            return drop(self.retire(sequence));
         }
+        while self.idle.tokens() > self.idle_tokens && self.evict_idle(report) {}
     }
 
     /// Ends everything as [`FinishReason::Shutdown`]. The gate is closed.

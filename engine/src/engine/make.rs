@@ -12,12 +12,15 @@ use super::error::EngineError;
 use super::generation::{Generation, Presence};
 use super::lane::Lane;
 use super::shared::Shared;
+use super::warm::{OnDisk, Warm};
 use crate::backend::Backend;
 
 /// What all lanes of an engine are made of.
 pub(crate) struct Maker<'a> {
     pub(crate) front: &'a Arc<Front>,
-    pub(crate) config: EngineConfig,
+    pub(crate) config: &'a EngineConfig,
+    /// What the generation before has on disk; `None` for the first, which opens the folder.
+    pub(crate) warm: Option<&'a Arc<Warm>>,
     /// The pool that the engine's agents are registered in; `None` for the first to become it.
     pub(crate) home: Option<&'a Arc<BlockPool>>,
     pub(crate) lane_numbers: &'a AtomicU32,
@@ -43,17 +46,38 @@ impl Maker<'_> {
         if made.is_empty() {
             return Err(EngineError::NoLanes);
         }
+        let on_disk = self.on_disk(&made)?;
         let lanes = made.iter().map(|(_, shared)| Arc::clone(shared)).collect();
-        let generation = Generation::new(number, lanes, self.config.max_agents);
+        let generation = Generation::new(number, lanes, self.config.max_agents, on_disk);
         let lanes = made
             .into_iter()
-            .map(|(backend, shared)| {
+            .enumerate()
+            .map(|(index, (backend, shared))| {
                 let watch = Arc::clone(generation.watch());
                 let presence = Presence::new(Arc::clone(self.front), watch);
-                Lane::new(backend, shared, self.config, presence)
+                let on_disk = generation.on_disk();
+                let warm = on_disk.and_then(|on_disk| on_disk.lane(index, &shared.control));
+                Lane::new(backend, shared, self.config, warm, presence)
             })
             .collect();
         Ok((generation, lanes))
+    }
+
+    /// Opens the folder of the configuration, or takes over that of the generation before.
+    fn on_disk<B: Backend>(
+        &self,
+        made: &[(B, Arc<Shared>)],
+    ) -> Result<Option<OnDisk>, EngineError> {
+        let (Some(config), Some((_, first))) = (&self.config.cache, made.first()) else {
+            return Ok(None);
+        };
+        let tags = made.iter().map(|(backend, _)| backend.state_tag());
+        let tags = tags.collect::<Result<Vec<_>, _>>().map_err(EngineError::StateTag)?;
+        let warm = match self.warm {
+            Some(warm) => Arc::clone(warm),
+            None => Arc::new(Warm::open(config, tags[0].clone(), first.pool.max_agents())?),
+        };
+        Ok(Some(OnDisk::new(warm, &tags)))
     }
 
     fn shared<B: Backend>(
@@ -62,7 +86,7 @@ impl Maker<'_> {
         backend: &B,
         home: Option<&Arc<BlockPool>>,
     ) -> Result<Shared, EngineError> {
-        let config = &self.config;
+        let config = self.config;
         let limits = backend.limits();
         config.validate(limits)?;
         let model = backend.model();

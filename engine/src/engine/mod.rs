@@ -58,6 +58,7 @@ mod swap;
 mod text;
 mod ticket;
 mod wake;
+mod warm;
 
 pub use self::completion::{Completion, FinishReason, Timings, Usage};
 pub use self::config::EngineConfig;
@@ -72,3 +73,4 @@ pub use self::queue::Priority;
 pub use self::request::{Prompt, Request};
 pub use self::stream::{Answer, Blocking, TokenStream, TryRecvError};
 pub use self::swap::Retiring;
+pub use self::warm::CacheConfig;

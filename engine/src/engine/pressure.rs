@@ -32,7 +32,12 @@ impl<B: Backend> Lane<B> {
 
     /// Clears the idle sequence that nobody used for the longest time.
     pub(super) fn evict_idle(&mut self, report: &mut StepReport) -> bool {
-        let Some(Idle { sequence, tokens, .. }) = self.idle.take_oldest() else { return false };
+        if self.idle.len() == 0 {
+            return false;
+        }
+        // Its agent may find it on disk.
+        self.keep(0, report);
+        let Idle { sequence, tokens, .. } = self.idle.take(0);
         tracing::debug!(sequence = sequence.0, tokens = tokens.len(), "evicted");
         report.evicted += 1;
         // One that is not cleared is kept away from requests, and gave no room: the next may.

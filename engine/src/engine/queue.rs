@@ -8,7 +8,10 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use latchless::RequestId;
+
 use super::running::Arrival;
+use super::warm::Stored;
 
 /// Later requests that may go first before one counts as a level higher.
 const PATIENCE: u32 = 4;
@@ -34,6 +37,10 @@ struct Waiting {
 }
 
 impl Waiting {
+    fn is_ready(&self) -> bool {
+        !matches!(self.arrival.stored, Stored::Asked)
+    }
+
     fn level(&self) -> u32 {
         self.arrival.priority as u32 + self.passed / PATIENCE
     }
@@ -76,12 +83,30 @@ impl Queue {
         self.insert(place, arrival);
     }
 
-    /// Of the highest level the one that came first.
-    fn turn(&self) -> Option<usize> {
-        let mut levels = self.waiting.iter().map(Waiting::level).enumerate();
+    /// Of the highest level the one that came first. Who waits for the disk is passed over.
+    pub(crate) fn turn(&self) -> Option<usize> {
+        let ready = self.waiting.iter().enumerate().filter(|(_, waiting)| waiting.is_ready());
+        let mut levels = ready.map(|(index, waiting)| (index, waiting.level()));
         let first = levels.next()?;
         let highest = levels.fold(first, |best, other| if other.1 > best.1 { other } else { best });
         Some(highest.0)
+    }
+
+    pub(crate) fn at(&self, index: usize) -> &Arrival {
+        &self.waiting[index].arrival
+    }
+
+    pub(crate) fn at_mut(&mut self, index: usize) -> &mut Arrival {
+        &mut self.waiting[index].arrival
+    }
+
+    pub(crate) fn find(&mut self, request: RequestId) -> Option<&mut Arrival> {
+        let mut waiting = self.waiting.iter_mut().map(|waiting| &mut waiting.arrival);
+        waiting.find(|arrival| arrival.ticket.id() == request)
+    }
+
+    pub(crate) fn count(&self, of: impl Fn(&Arrival) -> bool) -> usize {
+        self.waiting.iter().filter(|waiting| of(&waiting.arrival)).count()
     }
 
     fn insert(&mut self, place: usize, arrival: Arrival) {

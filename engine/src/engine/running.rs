@@ -2,8 +2,9 @@
 
 use std::time::Instant;
 
-use latchless::RequestId;
+use latchless::{AgentId, RequestId};
 
+use super::admit::Place;
 use super::assemble::Demand;
 use super::completion::FinishReason;
 use super::error::RequestError;
@@ -11,6 +12,7 @@ use super::piece::Piece;
 use super::queue::Priority;
 use super::text::TextFilter;
 use super::ticket::Ticket;
+use super::warm::Stored;
 use crate::backend::{Batch, BatchRow, Model, RowOutOfBatch, Sampling, SequenceId, Token};
 
 /// A request that the lane has taken from the inbox and that has no sequence yet.
@@ -25,6 +27,10 @@ pub(crate) struct Arrival {
     pub(crate) stops: Vec<String>,
     pub(crate) priority: Priority,
     pub(crate) deadline: Option<Instant>,
+    /// Whose file its sequence goes to.
+    pub(crate) name: Option<AgentId>,
+    /// What there is of it on disk.
+    pub(crate) stored: Stored,
 }
 
 impl Arrival {
@@ -59,6 +65,8 @@ pub(crate) struct Running<S> {
     pub(crate) leader: Option<Leader>,
     /// Its state is in host memory; it leaves its sequence at the end of the step.
     pub(crate) parked: bool,
+    /// Whose file its sequence goes to.
+    name: Option<AgentId>,
     text: TextFilter,
     /// The text that became certain last; kept to spare an allocation a token.
     certain: String,
@@ -67,17 +75,13 @@ pub(crate) struct Running<S> {
 }
 
 impl<S> Running<S> {
-    /// A request whose sequence keeps the first `kept` tokens of its prompt.
-    pub(crate) fn new(
-        arrival: Arrival,
-        sequence: SequenceId,
-        sampler: S,
-        kept: u32,
-        now: Instant,
-    ) -> Self {
-        let Arrival { mut ticket, prompt, max_tokens, stops, priority, deadline, .. } = arrival;
+    /// A request in its place.
+    pub(crate) fn new(arrival: Arrival, place: Place, sampler: S, now: Instant) -> Self {
+        let Arrival { mut ticket, prompt, max_tokens, stops, priority, deadline, name, .. } =
+            arrival;
+        let Place { sequence, kept, resumed } = place;
         ticket.admitted(now);
-        ticket.found(kept);
+        ticket.found(kept, if resumed { kept } else { 0 });
         Self {
             ticket,
             sequence,
@@ -90,6 +94,7 @@ impl<S> Running<S> {
             deadline,
             leader: None,
             parked: false,
+            name,
             text: TextFilter::new(stops),
             certain: String::new(),
             ended: None,
@@ -156,7 +161,7 @@ impl<S> Running<S> {
     /// Its sequence begins with `kept` tokens that were not computed for it.
     pub(crate) fn found(&mut self, kept: u32) {
         self.kept = kept;
-        self.ticket.found(kept);
+        self.ticket.found(kept, 0);
     }
 
     /// A token was drawn.
@@ -210,6 +215,11 @@ impl<S> Running<S> {
         }
         self.tokens.truncate(self.kept as usize);
         Some(std::mem::take(&mut self.tokens))
+    }
+
+    /// Whose file its sequence goes to.
+    pub(crate) fn take_name(&mut self) -> Option<AgentId> {
+        self.name.take()
     }
 
     /// Publishes its end. Its sequence must be cleared, or kept for the next, before.

@@ -86,6 +86,7 @@ mod tests {
     use super::super::queue::Priority;
     use super::super::stream::stream;
     use super::super::ticket::Ticket;
+    use super::super::warm::Stored;
     use super::super::{Engine, EngineConfig, Event};
     use super::*;
     use crate::backend::scripted::{Script, ScriptedBackend};
@@ -114,6 +115,8 @@ mod tests {
             stops: Vec::new(),
             priority: Priority::Normal,
             deadline: None,
+            name: None,
+            stored: Stored::Unknown,
         }));
         let Ok(Event::Finished(completion)) = reader.try_recv() else { panic!("not ended") };
         assert_eq!(completion.reason, FinishReason::Shutdown);

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use latchless::AgentHandle;
+use latchless::{AgentHandle, AgentId};
 
 use super::control::NoSeat;
 use super::error::SubmitError;
@@ -13,6 +13,7 @@ use super::running::Arrival;
 use super::shared::Shared;
 use super::stream::{self, TokenStream};
 use super::ticket::Ticket;
+use super::warm::Stored;
 use crate::backend::Token;
 
 impl Engine {
@@ -32,7 +33,8 @@ impl Engine {
         request.validate()?;
         loop {
             let generation = self.handle().live.load_full();
-            match generation.lane_of(agent).submit(agent, &request, submitted) {
+            let name = generation.on_disk().and_then(|on_disk| on_disk.warm().names.of(agent));
+            match generation.lane_of(agent).submit(agent, name, &request, submitted) {
                 // A swap came between: its generation is there already, and the next may only come when
                 // this one is gone. Or the lane went, and the next look finds another.
                 Err(Turned::Elsewhere) if generation.is_served() => {}
@@ -62,6 +64,7 @@ impl Shared {
     fn submit(
         &self,
         agent: AgentHandle,
+        name: Option<AgentId>,
         request: &Request,
         submitted: Instant,
     ) -> Result<TokenStream, Turned> {
@@ -99,7 +102,17 @@ impl Shared {
         let ticket = Ticket::new(seat, lease, outlet, agent, submitted, prompt_tokens);
         let (sampling, stops) = (sampling.clone(), stops.clone());
         let (priority, deadline) = (*priority, *deadline);
-        let arrival = Arrival { ticket, prompt, max_tokens, sampling, stops, priority, deadline };
+        let arrival = Arrival {
+            ticket,
+            prompt,
+            max_tokens,
+            sampling,
+            stops,
+            priority,
+            deadline,
+            name,
+            stored: Stored::Unknown,
+        };
         tracing::debug!(request = %id, prompt_tokens, max_tokens, blocks, "submitted");
         if !self.deliver(arrival) {
             return Err(SubmitError::TooManyRequests { limit: self.max_requests }.into());

@@ -136,6 +136,10 @@ impl Engine {
         // Noted before the new one is published: who finds that looks for this one, too.
         handle.front.retiring.store(Some(Arc::clone(&old)));
         handle.live.store(Arc::new(generation));
+        let live = handle.live.load();
+        if let (Some(old), Some(new)) = (old.on_disk(), live.on_disk()) {
+            old.replaced_by(new);
+        }
         // Published before the old gates close: who finds them closed finds the new ones.
         for lane in old.lanes() {
             lane.control.retire();

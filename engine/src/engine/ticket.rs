@@ -91,9 +91,10 @@ impl Ticket {
         self.queued = Some(now.saturating_duration_since(self.submitted));
     }
 
-    /// So many tokens of the prompt were kept and not computed.
-    pub(crate) fn found(&mut self, tokens: u32) {
+    /// So many tokens of the prompt were kept and not computed, and so many of these came from disk.
+    pub(crate) fn found(&mut self, tokens: u32, resumed: u32) {
         self.usage.cached_tokens = tokens;
+        self.usage.resumed_tokens = resumed;
     }
 
     /// A lease for `to` on the first `blocks` blocks of this request, which both hold from now on. `None`

@@ -12,6 +12,7 @@ use latchless_engine::backend::scripted::{
 use latchless_engine::backend::{
     Backend, BackendError, Batch, BatchRow, DecodeError, Limits, Model, SequenceId,
 };
+use latchless_engine::cache::ModelTag;
 use latchless_engine::{
     Engine, EngineConfig, FinishReason, Request, RequestError, Sampling, SubmitError, Token,
 };
@@ -277,6 +278,14 @@ impl Backend for Stubborn {
         parked: &ScriptedParked,
     ) -> Result<(), BackendError> {
         self.inner.unpark(sequence, parked)
+    }
+
+    fn state_tag(&self) -> Result<ModelTag, BackendError> {
+        self.inner.state_tag()
+    }
+
+    fn state_bytes(&self, sequence: SequenceId) -> u64 {
+        self.inner.state_bytes(sequence)
     }
 
     fn save_sequence(&mut self, sequence: SequenceId) -> Result<Vec<u8>, BackendError> {

@@ -9,11 +9,11 @@ use std::thread;
 
 use latchless_engine::backend::Token;
 use latchless_engine::backend::llama::{
-    ContextOptions, LlamaContext, LlamaModel, ModelOptions, runtime,
+    CellLayout, ContextOptions, LlamaContext, LlamaModel, ModelOptions, runtime,
 };
 use latchless_engine::{
-    Answer, ChatMessage, Draw, Engine, EngineConfig, FinishReason, Penalties, Request, Sampling,
-    SubmitError,
+    Answer, CacheConfig, ChatMessage, Draw, Engine, EngineConfig, FinishReason, Penalties, Request,
+    Sampling, SubmitError,
 };
 use llama_cpp_2::context::params::LlamaContextParams;
 use llama_cpp_2::llama_batch::LlamaBatch;
@@ -336,4 +336,51 @@ fn a_real_model_is_replaced_under_way() {
     let again = engine.submit(agent, question("What is the capital of Italy?")).unwrap().wait();
     assert!(again.text.contains("Rome"), "{}", again.text);
     assert_nothing_held(&engine);
+}
+
+/// Another engine, as after a restart, goes on from disk with the tokens that it would have said anyway.
+#[test]
+fn a_real_agent_resumes_from_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = || {
+        let config = EngineConfig::default().cache(CacheConfig::new(folder.path(), 1 << 30));
+        Engine::start(context(2), config).unwrap()
+    };
+    let rules = "You answer questions about geography in one short sentence. ".repeat(8);
+    let chat = |more: &[ChatMessage]| {
+        let first =
+            [ChatMessage::system(&rules), ChatMessage::user("What is the capital of France?")];
+        Request::chat(first.into_iter().chain(more.iter().cloned())).max_tokens(24)
+    };
+    let engine = start();
+    let traveller = |engine: &Engine| engine.agent("traveller").unwrap();
+    let first = engine.submit(traveller(&engine), chat(&[])).unwrap().wait();
+    assert!(first.text.contains("Paris"), "{}", first.text);
+    let more = [ChatMessage::assistant(&first.text), ChatMessage::user("And of Italy?")];
+    let expected = engine.submit(traveller(&engine), chat(&more)).unwrap().wait();
+    drop(engine);
+
+    // The turn that was saved is longer than what is asked now: it is cut.
+    let engine = start();
+    let resumed = engine.submit(traveller(&engine), chat(&more)).unwrap().wait();
+    let usage = resumed.completion.usage;
+    assert_eq!(usage.resumed_tokens, usage.prompt_tokens - 1, "{usage:?}");
+    assert_eq!(resumed.tokens, expected.tokens);
+    assert!(resumed.text.contains("Rome"), "{}", resumed.text);
+    assert_nothing_held(&engine);
+    drop(engine);
+
+    // A context that is laid out otherwise cannot use it.
+    let divided = ContextOptions {
+        cells: Some(2 * CELLS),
+        sequences: 2,
+        layout: CellLayout::Divided,
+        threads: Some(1),
+        ..ContextOptions::default()
+    };
+    let config = EngineConfig::default().cache(CacheConfig::new(folder.path(), 1 << 30));
+    let engine = Engine::start(model().context(&divided).unwrap(), config).unwrap();
+    let computed = engine.submit(traveller(&engine), chat(&more)).unwrap().wait();
+    assert_eq!(computed.completion.usage.cached_tokens, 0);
+    assert!(computed.text.contains("Rome"), "{}", computed.text);
 }

@@ -1,5 +1,6 @@
 //! The engine against the cases 15 to 22 of its behaviour. One binary, so that llama.cpp is linked once.
 
+mod cache;
 mod cancels;
 mod chaos;
 mod drains;

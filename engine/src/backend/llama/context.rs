@@ -5,10 +5,10 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use latchless_llama_state::StateError;
-use llama_cpp_2::DecodeError as RawDecodeError;
 use llama_cpp_2::context::params::LlamaContextParams;
 use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::token::LlamaToken;
+use llama_cpp_2::{DecodeError as RawDecodeError, LlamaStateSeqFlags};
 use self_cell::self_cell;
 
 use super::super::ledger::Ledger;
@@ -18,6 +18,7 @@ use super::super::{
 use super::memory::{self, Footprint};
 use super::runtime::{creating, runtime};
 use super::{CellLayout, ContextOptions, LlamaModel, LlamaSampler, LoadError, capture, threads};
+use crate::cache::ModelTag;
 
 type RawContext<'model> = llama_cpp_2::context::LlamaContext<'model>;
 
@@ -306,6 +307,23 @@ impl Backend for LlamaContext {
             return Err(BackendError::NoRoom { tokens });
         }
         Ok(())
+    }
+
+    fn state_tag(&self) -> Result<ModelTag, BackendError> {
+        let sequences = self.ledger.limits().sequences;
+        self.bound.borrow_owner().tag_of(self.layout, sequences).map_err(|error| {
+            let reason = format!("its file cannot be read: {error}");
+            BackendError::Failed { doing: "identifying the model", reason }
+        })
+    }
+
+    fn state_bytes(&self, sequence: SequenceId) -> u64 {
+        if self.ledger.len(sequence) == 0 {
+            return 0;
+        }
+        let flags = LlamaStateSeqFlags::empty();
+        let raw = self.bound.borrow_dependent();
+        raw.state_seq_get_size_ext(sequence.0 as i32, flags) as u64
     }
 
     fn save_sequence(&mut self, sequence: SequenceId) -> Result<Vec<u8>, BackendError> {

@@ -17,10 +17,14 @@ impl LlamaModel {
     /// # Errors
     /// The model's file cannot be read any more.
     pub fn state_tag(&self, options: &ContextOptions) -> io::Result<ModelTag> {
+        self.tag_of(options.layout, options.sequences)
+    }
+
+    pub(super) fn tag_of(&self, layout: CellLayout, sequences: u32) -> io::Result<ModelTag> {
         let header = self.header();
-        let cells = match options.layout {
+        let cells = match layout {
             CellLayout::Shared => "shared".to_owned(),
-            CellLayout::Divided => format!("divided by {}", options.sequences),
+            CellLayout::Divided => format!("divided by {sequences}"),
         };
         Ok(ModelTag::of(BACKEND, self as &dyn Model)
             .with("architecture", &header.architecture)

@@ -18,6 +18,7 @@ pub struct ScriptedBuilder {
     pub(super) sample_faults: Vec<SampleTrigger>,
     pub(super) truncate_faults: Vec<SequenceId>,
     pub(super) state_faults: Vec<SequenceId>,
+    pub(super) tag_fails: bool,
     pub(super) sampler_fails: bool,
     pub(super) divided: bool,
     pub(super) share_fails: bool,
@@ -41,6 +42,7 @@ impl ScriptedBuilder {
             sample_faults: Vec::new(),
             truncate_faults: Vec::new(),
             state_faults: Vec::new(),
+            tag_fails: false,
             sampler_fails: false,
             divided: false,
             share_fails: false,
@@ -126,6 +128,13 @@ impl ScriptedBuilder {
     #[must_use]
     pub fn fail_state(mut self, sequence: SequenceId) -> Self {
         self.state_faults.push(sequence);
+        self
+    }
+
+    /// [`Backend::state_tag`](super::super::Backend::state_tag) fails.
+    #[must_use]
+    pub fn fail_tag(mut self) -> Self {
+        self.tag_fails = true;
         self
     }
 

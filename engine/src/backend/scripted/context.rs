@@ -10,6 +10,7 @@ use super::super::{
 use super::script::Drawing;
 use super::store::Store;
 use super::{Probe, Script, ScriptedBuilder, ScriptedModel};
+use crate::cache::ModelTag;
 
 /// A context that says what its [`Script`] tells, and fails when it is told to.
 #[derive(Debug)]
@@ -250,6 +251,18 @@ impl Backend for ScriptedBackend {
         Ok(())
     }
 
+    fn state_tag(&self) -> Result<ModelTag, BackendError> {
+        if self.settings.tag_fails {
+            let reason = "a fault was injected".into();
+            return Err(BackendError::Failed { doing: "identifying the model", reason });
+        }
+        Ok(ModelTag::of("script 1", &*self.model))
+    }
+
+    fn state_bytes(&self, sequence: SequenceId) -> u64 {
+        4 * self.store.tokens(sequence).len() as u64
+    }
+
     fn save_sequence(&mut self, sequence: SequenceId) -> Result<Vec<u8>, BackendError> {
         self.ledger.known(sequence)?;
         let tokens = self.store.tokens(sequence);
@@ -258,6 +271,7 @@ impl Backend for ScriptedBackend {
                 if tokens.is_empty() { "it has no tokens" } else { "a fault was injected" };
             return Err(BackendError::State { sequence, reason: reason.into() });
         }
+        self.probe.saved_one();
         Ok(tokens.iter().flat_map(|token| token.0.to_le_bytes()).collect())
     }
 
@@ -281,6 +295,7 @@ impl Backend for ScriptedBackend {
             self.store.push(sequence, Token(i32::from_le_bytes(*token)));
         }
         self.ledger.set_len(sequence, tokens.len() as u32);
+        self.probe.loaded_one();
         Ok(tokens.len() as u32)
     }
 }

@@ -22,6 +22,8 @@ struct Counts {
     shared: AtomicU64,
     parked: AtomicU64,
     unparked: AtomicU64,
+    saved: AtomicU64,
+    loaded: AtomicU64,
     batches: Mutex<Vec<Vec<BatchRow>>>,
 }
 
@@ -66,6 +68,16 @@ impl Probe {
         self.0.unparked.load(Ordering::Acquire)
     }
 
+    /// States that were copied out, to outlive the context.
+    pub fn saved(&self) -> u64 {
+        self.0.saved.load(Ordering::Acquire)
+    }
+
+    /// States that were copied in.
+    pub fn loaded(&self) -> u64 {
+        self.0.loaded.load(Ordering::Acquire)
+    }
+
     /// The rows of every call of `decode`, failed ones included, in order; empty unless
     /// [`record_batches`](super::ScriptedBuilder::record_batches) asked for them.
     pub fn batches(&self) -> Vec<Vec<BatchRow>> {
@@ -103,6 +115,14 @@ impl Probe {
 
     pub(super) fn unparked_one(&self) {
         self.0.unparked.fetch_add(1, Ordering::Release);
+    }
+
+    pub(super) fn saved_one(&self) {
+        self.0.saved.fetch_add(1, Ordering::Release);
+    }
+
+    pub(super) fn loaded_one(&self) {
+        self.0.loaded.fetch_add(1, Ordering::Release);
     }
 
     pub(super) fn record(&self, batch: &Batch) {

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use arc_swap::ArcSwap;
 use latchless::AgentId;
@@ -24,12 +25,15 @@ pub(super) struct Shelf {
     /// Its number in the index.
     pub(super) number: usize,
     pub(super) tag: ModelTag,
+    /// Another model has taken its place.
+    pub(super) superseded: AtomicBool,
     catalog: ArcSwap<Catalog>,
 }
 
 impl Shelf {
     pub(super) fn new(number: usize, tag: ModelTag) -> Self {
-        Self { number, tag, catalog: ArcSwap::from_pointee(Catalog::new()) }
+        let catalog = ArcSwap::from_pointee(Catalog::new());
+        Self { number, tag, superseded: AtomicBool::new(false), catalog }
     }
 
     pub(super) fn publish(&self, catalog: Catalog) {

@@ -7,7 +7,7 @@ mod header;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -38,8 +38,6 @@ pub struct WarmCache {
 struct Inner {
     folder: Folder,
     report: OpenReport,
-    /// The number of the model that came last.
-    newest: AtomicUsize,
     /// Held for a rename or an unlink, so that the index says what the folder has; never while data is
     /// read, written or synced.
     table: Mutex<Table>,
@@ -158,24 +156,28 @@ impl WarmCache {
             report.evicted += 1;
         }
         table.publish();
-        let newest = AtomicUsize::new(shelf.number);
-        let inner = Arc::new(Inner { folder, report, newest, table: Mutex::new(table) });
+        let inner = Arc::new(Inner { folder, report, table: Mutex::new(table) });
         Ok(Self { inner, shelf })
     }
 
-    /// The same folder and budget for the states of another model. It counts as the newest from now on.
+    /// The same folder and budget for the states of another model, which is in use from now on.
     #[must_use]
     pub fn for_model(&self, tag: &ModelTag) -> Self {
         let shelf = self.table().shelf(tag);
-        // Relaxed: a hint, and nothing is read through it.
-        self.inner.newest.store(shelf.number, Ordering::Relaxed);
+        // Relaxed, here and below: a hint, and nothing is read through it.
+        shelf.superseded.store(false, Ordering::Relaxed);
         Self { inner: Arc::clone(&self.inner), shelf }
     }
 
-    /// Whether this model is the one that came last: what is saved for another one takes the place of
-    /// what can still be used.
-    pub fn is_newest(&self) -> bool {
-        self.inner.newest.load(Ordering::Relaxed) == self.shelf.number
+    /// Notes that this model has been replaced: what is saved for it would take the place of what can still
+    /// be used.
+    pub fn supersede(&self) {
+        self.shelf.superseded.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether this model has been [replaced](Self::supersede).
+    pub fn is_superseded(&self) -> bool {
+        self.shelf.superseded.load(Ordering::Relaxed)
     }
 
     /// The model that states are saved for, and that they have to be of to be loaded.
@@ -352,6 +354,12 @@ impl WarmCache {
 
     fn table(&self) -> MutexGuard<'_, Table> {
         self.inner.table()
+    }
+
+    /// As a thread does that is frozen under the lock.
+    #[cfg(test)]
+    pub(crate) fn freeze(&self) -> impl Drop + '_ {
+        self.table()
     }
 }
 
