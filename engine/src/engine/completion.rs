@@ -81,6 +81,9 @@ pub struct Usage {
     pub cached_tokens: u32,
     /// Of the cached ones, tokens that came from [disk](super::CacheConfig).
     pub resumed_tokens: u32,
+    /// Tokens that were computed once more, because the request gave way to others and there was no
+    /// [memory](super::EngineConfig::parked_bytes) to keep its state.
+    pub recomputed_tokens: u32,
     /// Tokens that were generated; the one that ends a generation is not counted.
     pub generated_tokens: u32,
 }

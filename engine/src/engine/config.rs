@@ -24,6 +24,7 @@ pub struct EngineConfig {
     pub(crate) prefill_rows: Option<u32>,
     pub(crate) idle_tokens: u32,
     pub(crate) token_interval: Option<Duration>,
+    pub(crate) parked_bytes: u64,
     pub(crate) cache: Option<CacheConfig>,
 }
 
@@ -37,6 +38,7 @@ impl Default for EngineConfig {
             prefill_rows: None,
             idle_tokens: u32::MAX,
             token_interval: None,
+            parked_bytes: 1 << 30,
             cache: None,
         }
     }
@@ -100,6 +102,15 @@ impl EngineConfig {
     #[must_use]
     pub fn idle_tokens(mut self, tokens: u32) -> Self {
         self.idle_tokens = tokens;
+        self
+    }
+
+    /// Host memory, in bytes and for each lane, for the states of requests that gave way to others when the
+    /// context had no cell left; 1 GiB by default. A request that gives way when it is used up is dropped
+    /// from the context, and what it had is computed again in its turn: it takes longer, and says the same.
+    #[must_use]
+    pub fn parked_bytes(mut self, bytes: u64) -> Self {
+        self.parked_bytes = bytes;
         self
     }
 

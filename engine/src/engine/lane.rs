@@ -16,7 +16,7 @@ use super::config::EngineConfig;
 use super::generation::Presence;
 use super::idle::{Idle, IdleSequences};
 use super::pace::Pacer;
-use super::pressure::Parked;
+use super::pressure::{Parked, State};
 use super::queue::Queue;
 use super::running::Running;
 use super::shared::Shared;
@@ -47,7 +47,9 @@ pub struct Lane<B: Backend> {
     /// Requests that gave way.
     pub(super) parked: Vec<Parked<B>>,
     /// The states of requests that were parked in this step.
-    pub(super) states: Vec<(RequestId, B::Parked)>,
+    pub(super) states: Vec<(RequestId, State<B>)>,
+    /// Host memory that states of parked requests may take.
+    pub(super) most_parked_bytes: u64,
     /// Something ended since the parked were looked at.
     pub(super) room_changed: bool,
     assembler: Assembler,
@@ -78,6 +80,8 @@ pub struct StepReport {
     pub evicted: u32,
     /// Requests that gave way: their state went to host memory.
     pub parked: u32,
+    /// Of these, requests whose state was dropped, because that memory is used up.
+    pub dropped: u32,
     /// Requests that came back from there.
     pub brought_back: u32,
     /// Sequences that were handed over to be written to disk.
@@ -136,6 +140,7 @@ impl<B: Backend> Lane<B> {
             warm,
             parked: Vec::new(),
             states: Vec::new(),
+            most_parked_bytes: config.parked_bytes,
             room_changed: false,
             assembler: Assembler::new(limits.batch_rows),
             pacer: Pacer::new(

@@ -1,6 +1,6 @@
 //! What gives way when no cell is free: idle sequences first, then one request at a time, whose state goes
-//! to host memory until there is room again (swapping, as opposed to recomputing, in vLLM's words; Kwon et
-//! al., SOSP 2023).
+//! to host memory until there is room again (swapping, in vLLM's words; Kwon et al., SOSP 2023). When that
+//! memory is used up, too, the state is dropped, and computed again in its turn (recomputing).
 //!
 //! # Nobody for ever
 //!
@@ -16,12 +16,33 @@ use super::error::RequestError;
 use super::idle::Idle;
 use super::lane::{Lane, StepReport};
 use super::running::Running;
-use crate::backend::Backend;
+use crate::backend::{Backend, BackendError};
 
-/// A request without a sequence, whose state waits in host memory.
+/// A request without a sequence.
 pub(crate) struct Parked<B: Backend> {
     pub(crate) running: Running<B::Sampler>,
-    state: B::Parked,
+    state: State<B>,
+}
+
+/// What is left of the state of a request that gave way.
+pub(crate) enum State<B: Backend> {
+    /// All of it, in host memory.
+    Kept {
+        state: B::Parked,
+        /// What it takes there.
+        bytes: u64,
+    },
+    /// Nothing: its tokens are computed again.
+    Dropped,
+}
+
+impl<B: Backend> State<B> {
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Kept { bytes, .. } => *bytes,
+            Self::Dropped => 0,
+        }
+    }
 }
 
 impl<B: Backend> Lane<B> {
@@ -61,25 +82,43 @@ impl<B: Backend> Lane<B> {
     }
 
     fn park(&mut self, index: usize, report: &mut StepReport) -> bool {
-        let running = &mut self.running[index];
+        let running = &self.running[index];
         let (request, sequence) = (running.ticket().id(), running.sequence);
-        let state = match self.backend.park(sequence) {
-            Ok(state) => state,
-            Err(error) => {
-                tracing::warn!(%request, %error, "a request was not parked");
-                return false;
+        let bytes = self.backend.state_bytes(sequence);
+        // Asked before it is copied: memory never has both.
+        let fits = self.parked_bytes().saturating_add(bytes) <= self.most_parked_bytes;
+        let state = if fits {
+            match self.backend.park(sequence) {
+                Ok(state) => State::Kept { state, bytes },
+                Err(error) => {
+                    tracing::warn!(%request, %error, "a request was not parked");
+                    return false;
+                }
             }
+        } else {
+            State::Dropped
         };
         if let Err(error) = self.backend.truncate(sequence, 0) {
             // It goes on where it is: its sequence is as it was.
             tracing::warn!(%request, %error, "a parked sequence was not cleared");
             return false;
         }
-        tracing::debug!(%request, tokens = running.kept, "parked");
+        let running = &mut self.running[index];
+        tracing::debug!(%request, tokens = running.kept, fits, "parked");
         running.parked = true;
+        if !fits {
+            running.forget();
+            report.dropped += 1;
+        }
         self.states.push((request, state));
         report.parked += 1;
         true
+    }
+
+    /// Host memory that the states of parked requests take.
+    fn parked_bytes(&self) -> u64 {
+        let parked = self.parked.iter().map(|parked| &parked.state);
+        parked.chain(self.states.iter().map(|(_, state)| state)).map(State::bytes).sum()
     }
 
     /// Moves those that were parked in this step out of the way. Their sequences are empty.
@@ -138,7 +177,10 @@ impl<B: Backend> Lane<B> {
                     None => return false,
                 }
             };
-            let restored = self.backend.unpark(sequence, &self.parked[index].state);
+            let restored = match &self.parked[index].state {
+                State::Kept { state, .. } => self.backend.unpark(sequence, state),
+                State::Dropped => self.fits_again(index, alone),
+            };
             let Err(error) = restored else {
                 let Parked { mut running, .. } = self.parked.remove(index);
                 tracing::debug!(request = %running.ticket().id(), "brought back");
@@ -164,6 +206,19 @@ impl<B: Backend> Lane<B> {
         running.finish();
         report.ended += 1;
         true
+    }
+
+    /// Whether a request without a state can be computed again without taking cells from others, as far as
+    /// can be told. When nobody else can go on it is tried anyway.
+    fn fits_again(&self, index: usize, alone: bool) -> Result<(), BackendError> {
+        let held: u32 = self.running.iter().map(|running| running.kept).sum();
+        let tokens = self.parked[index].running.tokens_known();
+        let taken = self.idle.tokens() + held as usize + tokens as usize;
+        if taken < self.shared.limits.cells as usize || alone && self.idle.len() == 0 {
+            Ok(())
+        } else {
+            Err(BackendError::NoRoom { tokens })
+        }
     }
 
     /// Parks a request whose reader is behind.

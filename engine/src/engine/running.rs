@@ -56,6 +56,9 @@ pub(crate) struct Running<S> {
     /// The prompt and what was generated.
     tokens: Vec<Token>,
     prompt: u32,
+    /// Tokens that are computed before one is drawn: the prompt, or, of a request whose state was dropped,
+    /// all that it had.
+    known: u32,
     /// Tokens that the backend keeps for it: the first so many.
     pub(crate) kept: u32,
     max_tokens: u32,
@@ -87,6 +90,7 @@ impl<S> Running<S> {
             sequence,
             sampler,
             prompt: prompt.len() as u32,
+            known: prompt.len() as u32,
             tokens: prompt,
             kept,
             max_tokens,
@@ -117,24 +121,38 @@ impl<S> Running<S> {
     pub(crate) fn demand(&self) -> Demand {
         if !self.is_active() || self.leader.is_some() {
             Demand::Nothing
+        } else if !self.ticket.has_room() {
+            // Its reader is behind. The first token always has room.
+            Demand::Nothing
         } else if self.is_prefilling() {
-            // Nothing was sent yet, so the first token has room.
-            Demand::Prefill(self.prompt - self.kept)
-        } else if self.has_next() && self.ticket.has_room() {
+            Demand::Prefill(self.known - self.kept)
+        } else if self.has_next() {
             Demand::Decode
         } else {
             Demand::Nothing
         }
     }
 
-    /// Whether a part of its prompt is not computed yet.
+    /// Whether a part of its prompt is not computed yet, or of what it had when its state was dropped.
     pub(crate) fn is_prefilling(&self) -> bool {
-        self.kept < self.prompt
+        self.kept < self.known
+    }
+
+    /// Tokens that it has, computed or not.
+    pub(crate) fn tokens_known(&self) -> u32 {
+        self.tokens.len() as u32
+    }
+
+    /// Its state was dropped: what it has is computed again.
+    pub(crate) fn forget(&mut self) {
+        self.ticket.recomputes(self.kept);
+        self.known = self.tokens.len() as u32;
+        self.kept = 0;
     }
 
     /// Whether it waits for its reader.
     pub(crate) fn is_paused(&self) -> bool {
-        !self.is_prefilling() && !self.ticket.has_room()
+        !self.ticket.has_room()
     }
 
     /// A token was drawn that is not decoded yet.
@@ -146,7 +164,7 @@ impl<S> Running<S> {
     pub(crate) fn push_rows(&self, rows: u32, batch: &mut Batch) -> Result<(), RowOutOfBatch> {
         for position in self.kept..self.kept + rows {
             let Some(&token) = self.tokens.get(position as usize) else { break };
-            let logits = position + 1 >= self.prompt;
+            let logits = position + 1 >= self.known;
             batch.push(BatchRow { token, sequence: self.sequence, position, logits })?;
         }
         Ok(())

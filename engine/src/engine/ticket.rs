@@ -131,6 +131,11 @@ impl Ticket {
         }
     }
 
+    /// So many tokens are computed once more.
+    pub(crate) fn recomputes(&mut self, tokens: u32) {
+        self.usage.recomputed_tokens += tokens;
+    }
+
     /// Whether a token may be sent; see [`Outlet::has_room`].
     pub(crate) fn has_room(&self) -> bool {
         self.outlet.has_room()

@@ -111,6 +111,67 @@ fn a_frozen_reader_gives_its_cells_to_others() {
     assert_nothing_held(&engine);
 }
 
+/// With too little host memory for their states, requests are computed again, and say the same.
+#[test]
+fn what_is_not_kept_is_computed_again() {
+    // A script's state has 4 bytes a token: none, one at a time, and all of them fit.
+    for (bytes, least, most) in [(0, 1, u32::MAX), (4 * 80, 1, u32::MAX), (1 << 20, 0, 0)] {
+        let (backend, config, probe) = scarce();
+        let (engine, mut lane, agent) = stepped_with(backend, config.parked_bytes(bytes));
+        let mut streams: Vec<_> = (0..8)
+            .map(|index| engine.submit(agent, Request::text(prompt(index))).unwrap())
+            .collect();
+        let (mut parked, mut dropped) = (0, 0);
+        for _ in 0..ENOUGH {
+            let report = lane.step();
+            (parked, dropped) = (parked + report.parked, dropped + report.dropped);
+            if report.running + report.waiting == 0 {
+                break;
+            }
+        }
+        let mut recomputed = 0;
+        for (index, stream) in streams.iter_mut().enumerate() {
+            assert_undisturbed(stream, &prompt(index));
+            recomputed += stream.completion().unwrap().usage.recomputed_tokens;
+        }
+        assert!((least..=most).contains(&dropped), "{bytes}: {dropped} of {parked}");
+        assert_eq!(probe.parked(), u64::from(parked - dropped));
+        assert_eq!(recomputed > 0, dropped > 0);
+        if bytes > 0 {
+            assert!(parked > dropped, "{bytes}: one state fits");
+        }
+        assert_nothing_held(&engine);
+    }
+}
+
+/// A request that is computed again draws nothing before its reader has taken what is there.
+#[test]
+fn a_dropped_request_waits_for_its_reader() {
+    let (backend, config, _) = scarce();
+    let config = config.stream_events(20).parked_bytes(0);
+    let (engine, mut lane, agent) = stepped_with(backend, config);
+    let mut slow = engine.submit(agent, Request::text(prompt(0))).unwrap();
+    lane.run_until_idle(ENOUGH);
+    let mut others: Vec<_> =
+        (1..5).map(|index| engine.submit(agent, Request::text(prompt(index))).unwrap()).collect();
+    let mut dropped = 0;
+    while others.iter().any(|stream| stream.completion().is_none()) {
+        dropped += lane.step().dropped;
+        for stream in &mut others {
+            ready(stream);
+        }
+    }
+    assert!(dropped > 0);
+    let mut text = String::new();
+    while slow.completion().is_none() {
+        text.push_str(&text_of(&ready(&mut slow)));
+        lane.step();
+    }
+    assert_eq!(text, alone(babble(TOKENS).build(), Request::text(prompt(0))).text);
+    assert!(slow.completion().unwrap().usage.recomputed_tokens > 0);
+    assert_nothing_held(&engine);
+}
+
 /// Idle sequences go before anybody who runs.
 #[test]
 fn idle_sequences_go_first() {
