@@ -1,79 +1,47 @@
-//! Which tasks wait for which: every name known, no two the same, no cycle (case 37).
+//! Which tasks wait for which: every name known, no two the same, no cycle (case 37). The core's graph of
+//! tasks decides that; this is its answer in the words of a store.
 
 use std::collections::HashMap;
+
+use latchless::{GraphError, TaskGraph};
 
 use super::{NewTask, StoreError, limits};
 
 /// Positions of the dependencies of each task, or why the plan makes no sense.
 pub(super) fn resolve(tasks: &[NewTask]) -> Result<Vec<Vec<usize>>, StoreError> {
+    let mut graph = TaskGraph::new();
     let mut positions = HashMap::with_capacity(tasks.len());
     for (position, task) in tasks.iter().enumerate() {
         limits::name("task", &task.key)?;
         limits::name("agent type", &task.agent_type)?;
         limits::text("the task", &task.description)?;
-        if positions.insert(task.key.as_str(), position).is_some() {
-            return Err(StoreError::DuplicateTask { key: task.key.clone() });
-        }
+        graph.add(&task.key, latchless::NewTask::new(()), &task.depends_on);
+        positions.insert(task.key.as_str(), position);
     }
-    let mut edges = Vec::with_capacity(tasks.len());
-    for task in tasks {
-        let mut on = Vec::with_capacity(task.depends_on.len());
-        for dependency in &task.depends_on {
-            let Some(position) = positions.get(dependency.as_str()) else {
-                let (task, dependency) = (task.key.clone(), dependency.clone());
-                return Err(StoreError::UnknownDependency { task, dependency });
-            };
-            on.push(*position);
-        }
+    graph.check()?;
+    let edges = tasks.iter().map(|task| {
+        let known = |key: &String| positions.get(key.as_str()).copied();
+        let mut on: Vec<usize> = task.depends_on.iter().filter_map(known).collect();
         on.sort_unstable();
         on.dedup();
-        edges.push(on);
-    }
-    match cycle(&edges) {
-        None => Ok(edges),
-        Some(cycle) => {
-            let cycle = cycle.into_iter().map(|position| tasks[position].key.clone()).collect();
-            Err(StoreError::Circular { cycle })
-        }
-    }
+        on
+    });
+    Ok(edges.collect())
 }
 
-/// A cycle, first and last the same; depth first, on a stack of our own: a plan may be one long chain.
-fn cycle(edges: &[Vec<usize>]) -> Option<Vec<usize>> {
-    #[derive(Clone, Copy, PartialEq)]
-    enum Seen {
-        Never,
-        OnPath,
-        Done,
-    }
-    let mut seen = vec![Seen::Never; edges.len()];
-    for start in 0..edges.len() {
-        if seen[start] != Seen::Never {
-            continue;
-        }
-        seen[start] = Seen::OnPath;
-        let mut path = vec![(start, 0)];
-        while let Some((task, next)) = path.last_mut() {
-            let Some(on) = edges[*task].get(*next).copied() else {
-                seen[*task] = Seen::Done;
-                path.pop();
-                continue;
-            };
-            *next += 1;
-            match seen[on] {
-                Seen::Done => {}
-                Seen::Never => {
-                    seen[on] = Seen::OnPath;
-                    path.push((on, 0));
-                }
-                Seen::OnPath => {
-                    let tasks = path.iter().map(|(task, _)| *task);
-                    return Some(tasks.skip_while(|task| *task != on).chain([on]).collect());
-                }
+impl From<GraphError> for StoreError {
+    fn from(error: GraphError) -> Self {
+        match error {
+            GraphError::Duplicate { task } => Self::DuplicateTask { key: task },
+            GraphError::Unknown { task, dependency } => {
+                Self::UnknownDependency { task, dependency }
+            }
+            GraphError::Circular { mut cycle } => {
+                cycle.extend(cycle.first().cloned());
+                Self::Circular { cycle }
             }
         }
     }
-    None
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What is stored at all (case 34).
 
-use super::StoreError;
+use super::{Change, DocumentEdit, Edit, Finish, Scope, StoreError, ToolCall};
 
 /// Characters of a key or a name.
 pub const KEY_CHARACTERS: usize = 100;
@@ -28,15 +28,58 @@ pub(super) fn name(what: &'static str, name: &str) -> Result<(), StoreError> {
 }
 
 /// Refuses a text of more than a million characters.
-pub(super) fn text(what: &'static str, text: &str) -> Result<(), StoreError> {
+pub(crate) fn text(what: &'static str, text: &str) -> Result<(), StoreError> {
     // Characters are at most as many as bytes, so that most texts need no count.
     let size = if text.len() > OUTPUT_CHARACTERS { text.chars().count() } else { 0 };
     size_within(what, size, "characters", OUTPUT_CHARACTERS)
 }
 
 /// Refuses a document of more than ten megabytes.
-pub(super) fn document(bytes: &[u8]) -> Result<(), StoreError> {
+pub(crate) fn document(bytes: &[u8]) -> Result<(), StoreError> {
     size_within("the document", bytes.len(), "bytes", DOCUMENT_BYTES)
+}
+
+/// Refuses a change that says too much.
+pub(super) fn change(change: &Change) -> Result<(), StoreError> {
+    name("kind of change", &change.kind)?;
+    text("the target", &change.target)?;
+    text("the change", &change.body)
+}
+
+/// Refuses a call that says too much.
+pub(super) fn tool_call(call: &ToolCall) -> Result<(), StoreError> {
+    name("tool", &call.tool)?;
+    text("the arguments", &call.arguments)?;
+    let (Ok(result) | Err(result)) = &call.result;
+    text("the result", result)
+}
+
+/// Refuses a document's name, and that of the agent whom it is for.
+pub(crate) fn key(scope: &Scope, key: &str) -> Result<(), StoreError> {
+    if let Scope::Agent(agent) = scope {
+        name("agent", agent)?;
+    }
+    name("document", key)
+}
+
+/// Refuses an edit under a bad name, or of too much.
+pub(crate) fn edit(edit: &DocumentEdit) -> Result<(), StoreError> {
+    key(&edit.scope, &edit.key)?;
+    match &edit.edit {
+        Edit::Put { content, .. } | Edit::Append(content) => document(content),
+        Edit::Remove => Ok(()),
+    }
+}
+
+/// Refuses the end of a turn of which any part would be refused.
+pub(super) fn finish(finish: &Finish) -> Result<(), StoreError> {
+    let (Ok(outcome) | Err(outcome)) = &finish.outcome;
+    text("the result", outcome)?;
+    text("the title", &finish.title)?;
+    finish.changes.iter().try_for_each(change)?;
+    finish.tool_calls.iter().try_for_each(tool_call)?;
+    finish.documents.iter().try_for_each(edit)?;
+    finish.output.as_deref().map_or(Ok(()), |output| text("the output", output))
 }
 
 fn size_within(

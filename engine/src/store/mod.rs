@@ -56,7 +56,9 @@ use std::time::Duration;
 pub use self::clock::{Clock, SystemClock};
 pub use self::error::StoreError;
 pub use self::limits::{DOCUMENT_BYTES, KEY_CHARACTERS, OUTPUT_CHARACTERS};
-pub use self::plan::{Change, Changeset, Document, Expect, Output, Plan, Scope, ToolCall};
+pub use self::plan::{
+    Change, Changeset, Document, DocumentEdit, Edit, Expect, Finish, Output, Plan, Scope, ToolCall,
+};
 pub use self::sqlite::{SqliteStore, StoreOptions};
 pub use self::task::{
     ANY_AGENT, ChangesetId, Claim, NewTask, PlanId, Priority, Task, TaskId, TaskStatus,
@@ -211,6 +213,21 @@ pub trait Store: Send + Sync {
         reason: &str,
         durability: Durability,
     ) -> Result<usize, StoreError>;
+
+    /// The end of a task, completed or failed, together with everything that the turn leaves behind: its
+    /// changes and tool calls as a changeset of their own, which is sealed and returned, its edits of
+    /// documents and its output. One atomic operation, which the claim fences: of all attempts at a task the
+    /// effects of one are stored, once. A changeset that others had open is the newest no more.
+    ///
+    /// # Errors
+    /// [`StoreError::StaleClaim`], [`StoreError::Status`]; [`StoreError::Version`] when a document is not
+    /// what an edit expects; [`StoreError::Name`], [`StoreError::TooLarge`].
+    fn finish(
+        &self,
+        claim: &Claim,
+        finish: &Finish,
+        durability: Durability,
+    ) -> Result<ChangesetId, StoreError>;
 
     /// Gives a task back: it is pending again, and its next attempt has the next number.
     ///

@@ -64,6 +64,8 @@ pub struct Output {
 pub enum Scope {
     /// Everybody.
     Shared,
+    /// Whoever works at a plan.
+    Plan(PlanId),
     /// Whoever works at a task.
     Task(TaskId),
     /// One agent.
@@ -92,4 +94,62 @@ pub struct Document {
     pub version: u64,
     /// What it says.
     pub content: Vec<u8>,
+}
+
+/// A change to a document that is made together with others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DocumentEdit {
+    /// Whom the document is for.
+    pub scope: Scope,
+    /// Its name.
+    pub key: String,
+    /// What happens to it.
+    pub edit: Edit,
+}
+
+/// What happens to a document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Edit {
+    /// It is written whole.
+    Put {
+        /// What it says from now on.
+        content: Vec<u8>,
+        /// What must be there before.
+        expect: Expect,
+    },
+    /// This is added at its end, whoever has written it meanwhile; it begins with this if it is not there.
+    Append(Vec<u8>),
+    /// It goes, if it is there.
+    Remove,
+}
+
+/// All that a turn leaves behind. It is stored together with the end of its task: whole, or not at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finish {
+    /// The result, or why the task is given up.
+    pub outcome: Result<String, String>,
+    /// What the turn's changeset is about.
+    pub title: String,
+    /// Its changes, in order.
+    pub changes: Vec<Change>,
+    /// Its tool calls, in order.
+    pub tool_calls: Vec<ToolCall>,
+    /// What happens to documents, in order.
+    pub documents: Vec<DocumentEdit>,
+    /// What the agent has put out.
+    pub output: Option<String>,
+}
+
+impl Finish {
+    /// The end of a task that leaves nothing else behind.
+    pub fn new(outcome: Result<String, String>) -> Self {
+        Self {
+            outcome,
+            title: String::new(),
+            changes: Vec::new(),
+            tool_calls: Vec::new(),
+            documents: Vec::new(),
+            output: None,
+        }
+    }
 }

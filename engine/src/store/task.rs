@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+/// Of the tasks that can be claimed, the one with the highest priority goes first, and of equals the oldest.
+/// The priorities are those of the core's queue in memory.
+pub use latchless::Priority;
+
 /// A type that every agent has: a task of it is for anybody.
 pub const ANY_AGENT: &str = "any";
 
@@ -77,18 +81,6 @@ impl fmt::Display for TaskStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
-}
-
-/// Of the tasks that can be claimed, the one with the highest priority goes first, and of equals the oldest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-pub enum Priority {
-    /// When nothing else is to be done.
-    Low,
-    /// What is said nothing about.
-    #[default]
-    Normal,
-    /// Before everything else.
-    High,
 }
 
 /// A task of a plan.

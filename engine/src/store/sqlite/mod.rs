@@ -1,6 +1,7 @@
 //! A store in one SQLite file.
 
 mod failure;
+mod finish;
 mod plans;
 mod readers;
 mod schema;
@@ -22,9 +23,9 @@ use self::readers::Readers;
 use self::work::WorkBell;
 use self::writer::{Writer, Writing};
 use super::{
-    Change, Changeset, ChangesetId, Claim, Clock, Document, Durability, Expect, NewTask, Output,
-    Plan, PlanId, Scope, Store, StoreError, StoreStats, SystemClock, Task, TaskCounts, TaskId,
-    ToolCall, WorkSeen, graph, limits,
+    Change, Changeset, ChangesetId, Claim, Clock, Document, Durability, Expect, Finish, NewTask,
+    Output, Plan, PlanId, Scope, Store, StoreError, StoreStats, SystemClock, Task, TaskCounts,
+    TaskId, ToolCall, WorkSeen, graph, limits,
 };
 
 /// How often a wait for work looks whether another process has committed.
@@ -257,6 +258,17 @@ impl Store for SqliteStore {
         self.write(durability, move |writing| tasks::fail(writing, &claim, &reason))
     }
 
+    fn finish(
+        &self,
+        claim: &Claim,
+        finish: &Finish,
+        durability: Durability,
+    ) -> Result<ChangesetId, StoreError> {
+        limits::finish(finish)?;
+        let (claim, finish, most) = (claim.clone(), finish.clone(), self.outputs_per_agent);
+        self.write(durability, move |writing| finish::finish(writing, &claim, &finish, most))
+    }
+
     fn release(&self, claim: &Claim, durability: Durability) -> Result<(), StoreError> {
         let claim = claim.clone();
         self.write(durability, move |writing| tasks::release(writing, &claim))
@@ -310,11 +322,7 @@ impl Store for SqliteStore {
         changes: &[Change],
         durability: Durability,
     ) -> Result<ChangesetId, StoreError> {
-        for Change { kind, target, body } in changes {
-            limits::name("kind of change", kind)?;
-            limits::text("the target", target)?;
-            limits::text("the change", body)?;
-        }
+        changes.iter().try_for_each(limits::change)?;
         let changes = changes.to_vec();
         self.write(durability, move |writing| plans::record_changes(writing, plan, &changes))
     }
@@ -325,10 +333,7 @@ impl Store for SqliteStore {
         call: &ToolCall,
         durability: Durability,
     ) -> Result<ChangesetId, StoreError> {
-        limits::name("tool", &call.tool)?;
-        limits::text("the arguments", &call.arguments)?;
-        let (Ok(result) | Err(result)) = &call.result;
-        limits::text("the result", result)?;
+        limits::tool_call(call)?;
         let call = call.clone();
         self.write(durability, move |writing| plans::record_tool_call(writing, plan, &call))
     }
@@ -370,10 +375,7 @@ impl Store for SqliteStore {
         expect: Expect,
         durability: Durability,
     ) -> Result<u64, StoreError> {
-        if let Scope::Agent(agent) = scope {
-            limits::name("agent", agent)?;
-        }
-        limits::name("document", key)?;
+        limits::key(scope, key)?;
         limits::document(content)?;
         let (scope, key, content) = (plans::column(scope), key.to_owned(), content.to_vec());
         self.write(durability, move |writing| {

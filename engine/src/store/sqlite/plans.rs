@@ -169,6 +169,7 @@ pub(super) fn outputs(
 pub(super) fn column(scope: &Scope) -> String {
     match scope {
         Scope::Shared => "shared".into(),
+        Scope::Plan(plan) => format!("plan:{plan}"),
         Scope::Task(task) => format!("task:{task}"),
         Scope::Agent(agent) => format!("agent:{agent}"),
     }

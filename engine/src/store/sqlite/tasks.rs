@@ -24,6 +24,7 @@ fn priority(priority: Priority) -> i64 {
         Priority::Low => 0,
         Priority::Normal => 1,
         Priority::High => 2,
+        Priority::Critical => 3,
     }
 }
 

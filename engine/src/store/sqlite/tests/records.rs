@@ -1,5 +1,6 @@
 //! Changesets, outputs, documents, and their limits.
 
+use super::super::super::{DocumentEdit, Edit};
 use super::*;
 
 fn change(target: &str) -> Change {
@@ -121,4 +122,83 @@ fn what_is_too_large_or_hostile_is_refused() {
     assert_eq!((store.plans().unwrap().len(), store.stats().writes), (1, 2));
     assert_eq!(store.documents(&Scope::Shared).unwrap(), []);
     assert_eq!(store.changesets(plan).unwrap()[0].changes, []);
+}
+
+fn append(key: &str, text: &str) -> DocumentEdit {
+    DocumentEdit { scope: Scope::Shared, key: key.into(), edit: Edit::Append(text.into()) }
+}
+
+/// A turn's effects are there whole and once, or not at all.
+#[test]
+fn a_turn_ends_with_all_that_it_leaves_behind_or_with_nothing() {
+    let fixture = Fixture::new();
+    let store = fixture.open();
+    let plan = store.create_plan("p", &independent(3), Durable).unwrap();
+    let finish = Finish {
+        title: "a turn".into(),
+        changes: vec![Change { kind: "edit".into(), target: "log".into(), body: "+".into() }],
+        tool_calls: vec![ToolCall {
+            tool: "append".into(),
+            arguments: "log".into(),
+            result: Err("once it failed".into()),
+        }],
+        documents: vec![append("log", "one "), append("log", "two ")],
+        output: Some("done".into()),
+        ..Finish::new(Ok("well".into()))
+    };
+
+    let late = claim(&store, "late").unwrap();
+    store.start(&late, Durable).unwrap();
+    store.take_back(Some("late"), Durable).unwrap();
+    let refused = store.finish(&late, &finish, Durable).unwrap_err();
+    assert!(matches!(refused, StoreError::StaleClaim { .. }), "{refused}");
+
+    let first = claim(&store, "a").unwrap();
+    let early = store.finish(&first, &finish, Durable).unwrap_err();
+    assert!(matches!(early, StoreError::Status { .. }), "{early}");
+    store.start(&first, Durable).unwrap();
+    let expects = DocumentEdit {
+        scope: Scope::Plan(plan),
+        key: "log".into(),
+        edit: Edit::Put { content: b"x".into(), expect: Expect::Version(7) },
+    };
+    let conflict = Finish { documents: vec![append("log", "torn "), expects], ..finish.clone() };
+    let refused = store.finish(&first, &conflict, Durable).unwrap_err();
+    assert!(matches!(refused, StoreError::Version { found: 0, .. }), "{refused}");
+    let hostile = Finish { documents: vec![append("../log", "x")], ..finish.clone() };
+    assert!(matches!(store.finish(&first, &hostile, Durable), Err(StoreError::Name { .. })));
+    assert_eq!(store.changesets(plan).unwrap(), [], "nothing of what was refused is there");
+    assert_eq!(store.document(&Scope::Shared, "log").unwrap(), None);
+
+    let changeset = store.finish(&first, &finish, Durable).unwrap();
+    assert!(store.finish(&first, &finish, Durable).is_err(), "once");
+    let [found] = &store.changesets(plan).unwrap()[..] else { panic!("one changeset") };
+    assert_eq!((found.id, found.sealed, &found.changes), (changeset, true, &finish.changes));
+    assert_eq!(found.tool_calls, finish.tool_calls);
+    let log = store.document(&Scope::Shared, "log").unwrap().unwrap();
+    assert_eq!((log.version, &*log.content), (2, &b"one two "[..]));
+    assert_eq!(store.outputs("a", 9).unwrap().len(), 1);
+
+    let second = claim(&store, "a").unwrap();
+    store.start(&second, Durable).unwrap();
+    let failed = Finish { output: None, ..Finish::new(Err("no".into())) };
+    store.finish(&second, &failed, Durable).unwrap();
+    let counts = store.task_counts(Some(plan)).unwrap();
+    assert_eq!((counts.completed, counts.failed, counts.pending), (1, 1, 1));
+}
+
+/// What has no room for one more byte is not cut off.
+#[test]
+fn case_34_a_document_that_would_grow_too_large_is_not_touched() {
+    let fixture = Fixture::new();
+    let store = fixture.open();
+    store.create_plan("p", &independent(1), Durable).unwrap();
+    let most = vec![b'x'; crate::store::DOCUMENT_BYTES];
+    store.put_document(&Scope::Shared, "log", &most, Expect::Absent, Durable).unwrap();
+    let claim = claim(&store, "a").unwrap();
+    store.start(&claim, Durable).unwrap();
+    let finish = Finish { documents: vec![append("log", "x")], ..Finish::new(Ok(String::new())) };
+    let refused = store.finish(&claim, &finish, Durable).unwrap_err();
+    assert!(matches!(refused, StoreError::TooLarge { .. }), "{refused}");
+    assert_eq!(store.document(&Scope::Shared, "log").unwrap().unwrap().version, 1);
 }
