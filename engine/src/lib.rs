@@ -29,6 +29,8 @@
 pub mod backend;
 pub mod cache;
 mod engine;
+#[cfg(feature = "runtime")]
+pub mod runtime;
 #[cfg(feature = "store")]
 pub mod store;
 

@@ -40,7 +40,7 @@ pub(crate) fn document(bytes: &[u8]) -> Result<(), StoreError> {
 }
 
 /// Refuses a change that says too much.
-pub(super) fn change(change: &Change) -> Result<(), StoreError> {
+pub(crate) fn change(change: &Change) -> Result<(), StoreError> {
     name("kind of change", &change.kind)?;
     text("the target", &change.target)?;
     text("the change", &change.body)

@@ -46,7 +46,7 @@ mod clock;
 pub mod crash;
 mod error;
 mod graph;
-mod limits;
+pub(crate) mod limits;
 mod plan;
 mod sqlite;
 mod task;
