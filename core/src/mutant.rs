@@ -1,7 +1,7 @@
 //! Deliberate weakenings of this crate, which its tests have to notice.
 //!
-//! A place that a proof leans on asks [`mutant`] whether it is to be weakened, by a name that occurs once
-//! in the crate. `cargo xtask test --mutants` compiles with `--cfg latchless_mutants`, names one mutant
+//! A place that a proof leans on asks [`mutant`] whether it is to be weakened, by a name that no other
+//! mutant has. `cargo xtask test --mutants` compiles with `--cfg latchless_mutants`, names one mutant
 //! after the other in `LATCHLESS_MUTANT`, and wants the test that its table names to fail. Everywhere
 //! else both functions are constants, of which nothing is left in the code.
 

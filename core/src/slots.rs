@@ -6,6 +6,7 @@
 
 use crossbeam_utils::CachePadded;
 
+use crate::mutant::{mutant, weaker};
 use crate::sync::{AtomicU64, AtomicUsize, Ordering, default_stripes, thread_index};
 
 const WORD: usize = 64;
@@ -64,17 +65,19 @@ impl FreeSlots {
 
     fn claim_of(&self, word: usize, mask: u64) -> Option<usize> {
         let word = self.free.get(word)?;
-        let mut free = word.load(Ordering::Acquire);
+        let acquire = weaker("slots.claim-relaxed", Ordering::Acquire);
+        let mut free = word.load(acquire);
         while free & mask != 0 {
             let bit = (free & mask).trailing_zeros();
             // Acquire: the last owner is done with the slot. Release: passes on what he knew.
             match word.compare_exchange(
                 free,
                 free & !(1 << bit),
-                Ordering::AcqRel,
-                Ordering::Acquire,
+                weaker("slots.claim-relaxed", Ordering::AcqRel),
+                acquire,
             ) {
                 Ok(_) => return Some(bit as usize),
+                Err(_) if mutant("slots.claimed-twice") => return Some(bit as usize),
                 Err(now) => free = now,
             }
         }
@@ -85,7 +88,8 @@ impl FreeSlots {
     pub(crate) fn free(&self, slot: usize) -> bool {
         let bit = 1 << (slot % WORD);
         // AcqRel: the next owner comes after everything that was done with it.
-        self.free[slot / WORD].fetch_or(bit, Ordering::AcqRel) & bit == 0
+        let acq_rel = weaker("slots.free-relaxed", Ordering::AcqRel);
+        self.free[slot / WORD].fetch_or(bit, acq_rel) & bit == 0
     }
 
     /// Slots in use, the words read one after another.
@@ -158,6 +162,25 @@ mod loom_models {
             let theirs = thread.join().unwrap().expect("one was free all the time");
             assert_ne!(mine, theirs);
             assert_eq!((set.used(), set.claim()), (2, None));
+        });
+    }
+
+    /// What an owner did with a slot comes before what the next one does. It is written and read relaxed:
+    /// only the slot passes it on.
+    #[test]
+    fn loom_a_slot_is_handed_over() {
+        explore("slots: handed over", None, 5, || {
+            let set = Arc::new((FreeSlots::new(1), AtomicUsize::new(0)));
+            let slot = set.0.claim().unwrap();
+            let other = Arc::clone(&set);
+            let thread = thread::spawn(move || {
+                if other.0.claim().is_some() {
+                    assert_eq!(other.1.load(Ordering::Relaxed), 7, "left behind");
+                }
+            });
+            set.1.store(7, Ordering::Relaxed);
+            assert!(set.0.free(slot));
+            thread.join().unwrap();
         });
     }
 }

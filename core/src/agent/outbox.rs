@@ -20,6 +20,7 @@ use crossbeam_utils::CachePadded;
 use thiserror::Error;
 
 use self::nodes::Nodes;
+use crate::mutant::{mutant, weaker};
 use crate::sync::{AtomicU64, Ordering};
 
 const NODE_BITS: u32 = 16;
@@ -129,7 +130,8 @@ impl<T> Outbox<T> {
         let node = match self.nodes.claim(item) {
             Ok(node) => node,
             Err(item) => {
-                self.refused.fetch_add(1, Ordering::Relaxed);
+                self.refused
+                    .fetch_add(u64::from(!mutant("outbox.refused-uncounted")), Ordering::Relaxed);
                 return Some(item);
             }
         };
@@ -146,7 +148,8 @@ impl<T> Outbox<T> {
             // All before it are published, so the cell has the position of a round ago.
             let new = Cell::new(position, node);
             // Release: the item is whole for who takes it. Acquire: so is the one that has to go.
-            let swap = cell.compare_exchange(seen.0, new.0, Ordering::AcqRel, Ordering::Relaxed);
+            let acq_rel = weaker("outbox.publish-relaxed", Ordering::AcqRel);
+            let swap = cell.compare_exchange(seen.0, new.0, acq_rel, Ordering::Relaxed);
             if swap.is_ok() {
                 break seen.node();
             }
@@ -167,7 +170,7 @@ impl<T> Outbox<T> {
                 // Not published, and everything before it is taken.
                 return None;
             }
-            if seen.position() > position {
+            if seen.position() > position && !mutant("outbox.any-round") {
                 // A round behind: what is that old has gone.
                 position = seen.position() - capacity + 1;
                 continue;
@@ -179,10 +182,11 @@ impl<T> Outbox<T> {
             let new = Cell::new(position, NONE);
             // Acquire: pairs with the publication. Release: passes it on to who comes round.
             let swap = cell.compare_exchange(seen.0, new.0, Ordering::AcqRel, Ordering::Relaxed);
-            if swap.is_ok() {
+            if swap.is_ok() || mutant("outbox.taken-twice") {
                 self.head.store(position + 1, Ordering::Release);
                 // Relaxed: a count.
-                self.popped.fetch_add(1, Ordering::Relaxed);
+                self.popped
+                    .fetch_add(u64::from(!mutant("outbox.popped-uncounted")), Ordering::Relaxed);
                 return self.nodes.take(node);
             }
         }
@@ -195,7 +199,7 @@ impl<T> Outbox<T> {
         // The hint may be late by what was published behind it.
         loop {
             let seen = Cell(self.cell(published).load(Ordering::Acquire)).position();
-            if seen < published {
+            if seen < published || mutant("outbox.hint-believed") {
                 break;
             }
             published = seen + 1;
@@ -349,6 +353,7 @@ mod tests {
             outbox.tail.store(4, Ordering::Relaxed);
             outbox.head.store(4, Ordering::Relaxed);
         }
+        assert_eq!(outbox.dropped(), 96);
         assert_eq!([(); 5].map(|()| outbox.pop()), [Some(96), Some(97), Some(98), Some(99), None]);
     }
 

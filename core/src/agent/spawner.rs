@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use crate::mutant::mutant;
 use crate::slots::FreeSlots;
 use crate::sync::{AtomicU64, Ordering};
 use crate::tick::{TICK_BITS, Tick};
@@ -49,7 +50,8 @@ impl Word {
     }
 
     fn ended(self) -> Self {
-        Self((self.0 >> GENERATION_SHIFT).wrapping_add(1) << GENERATION_SHIFT)
+        let next = u64::from(!mutant("spawner.no-generation"));
+        Self((self.0 >> GENERATION_SHIFT).wrapping_add(next) << GENERATION_SHIFT)
     }
 }
 
@@ -184,7 +186,8 @@ impl SpawnSlots {
             let word = Word(self.0.words[index].load(Ordering::Acquire));
             let id = SpawnSlotId { index: index as u16, generation: word.generation() };
             let is_silent = now.0.saturating_sub(word.seen().0) > ticks;
-            (word.is_reserved() && is_silent && self.end(id, word)).then_some(id)
+            let is_reserved = word.is_reserved() || mutant("spawner.reserved-unlooked");
+            (is_reserved && is_silent && self.end(id, word)).then_some(id)
         };
         (0..self.limit()).filter_map(silent).collect()
     }
@@ -198,12 +201,15 @@ impl SpawnSlots {
     /// One attempt to end a reservation.
     fn end(&self, id: SpawnSlotId, word: Word) -> bool {
         let index = usize::from(id.index);
+        if mutant("spawner.freed-before-ended") {
+            self.0.free.free(index);
+        }
         // AcqRel: what was done for the agent comes before what is done for the slot's next one.
         let ended = self.0.words[index]
             .compare_exchange(word.0, word.ended().0, Ordering::AcqRel, Ordering::Relaxed)
             .is_ok();
         // After the word: the slot's next owner must find the next generation.
-        ended && self.0.free.free(index)
+        (ended || mutant("spawner.freed-twice")) && self.0.free.free(index)
     }
 }
 
@@ -242,7 +248,7 @@ impl SpawnSlot {
             let cell = &self.slots.0.words[usize::from(self.id.index)];
             let next = word.seen_at(now);
             let swap = cell.compare_exchange(word.0, next.0, Ordering::AcqRel, Ordering::Relaxed);
-            if swap.is_ok() || next == word {
+            if swap.is_ok() || next == word || mutant("spawner.beat-unnoticed") {
                 return true;
             }
         }
@@ -450,6 +456,7 @@ mod loom_models {
                 Ok(second) => {
                     cleaner.join().unwrap();
                     assert!(second.is_current(), "ended by the first one's cleaner");
+                    assert!(slots.reserve(NOW).is_err(), "its slot was freed under it");
                 }
                 // The cleaner has ended it, and is about to free the slot.
                 Err(AllSlotsTaken { limit: 1 }) => assert!(cleaner.join().unwrap()),

@@ -9,6 +9,7 @@ use thiserror::Error;
 use super::log::{Items, Log};
 use super::segment::Segments;
 use super::table::{MAX_ENTRIES, Table};
+use crate::mutant::{mutant, weaker};
 use crate::sync::{AtomicU64, Ordering};
 
 /// A changeset of one plan: the first one is 0, and each has the number after the one before.
@@ -127,18 +128,22 @@ impl<T> PlanContext<T> {
         let mut started = self.started();
         loop {
             // Made before it is published: whoever sees the number finds the changeset.
-            let made = self.changesets.get_or_make(started, Log::new);
-            if made.is_none() {
+            let make = || self.changesets.get_or_make(started, Log::new).is_some();
+            let made = mutant("plan.published-unmade") || make();
+            if !made {
                 return Err(TooManyChangesets { started: MAX_ENTRIES });
             }
             // AcqRel: what was done before this start is seen by whoever records after it.
             match self.started.compare_exchange(
                 started,
                 started + 1,
-                Ordering::AcqRel,
+                weaker("plan.start-relaxed", Ordering::AcqRel),
                 Ordering::Acquire,
             ) {
-                Ok(_) => return Ok(ChangesetId(started)),
+                Ok(_) => {
+                    let _made = !mutant("plan.published-unmade") || make();
+                    return Ok(ChangesetId(started));
+                }
                 Err(now) => started = now,
             }
         }
@@ -167,7 +172,7 @@ impl<T> PlanContext<T> {
             // Sealed. A newer one may have been started since; if not, there was an instant at which the
             // newest was sealed: after the push that failed and before this load.
             let now = self.started();
-            if now == started {
+            if now == started || mutant("plan.newest-looked-at-once") {
                 return Err(RecordError::Sealed(change, newest));
             }
             started = now;
@@ -204,7 +209,7 @@ impl<T> PlanContext<T> {
     #[inline]
     fn started(&self) -> u64 {
         // Acquire: pairs with the start.
-        self.started.load(Ordering::Acquire)
+        self.started.load(weaker("plan.newest-relaxed", Ordering::Acquire))
     }
 
     #[inline]

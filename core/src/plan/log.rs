@@ -13,6 +13,7 @@
 use std::sync::Arc;
 
 use super::segment::{Link, NotPut, Segments};
+use crate::mutant::{mutant, weaker};
 use crate::sync::{AtomicU64, Ordering};
 
 /// What the word of a sealed log is: no segment has this number.
@@ -30,7 +31,7 @@ impl Log {
     fn newest(&self) -> Link {
         // Acquire: the segment is there; and who finds the log sealed sees what the sealer saw, a newer
         // changeset above all.
-        Link(self.0.load(Ordering::Acquire))
+        Link(self.0.load(weaker("plan.sealed-relaxed", Ordering::Acquire)))
     }
 
     /// Records an item; gives it back when the log is sealed. `lost` is called for each compare-and-swap that
@@ -65,7 +66,8 @@ impl Log {
             let own = segments.begin(number, newest, item);
             // Release: the segment and its record are there for the sealer, and for who records next. Those
             // of the older ones, too: each is put in by a read-modify-write of the last.
-            match self.0.compare_exchange(newest.0, own.0, Ordering::Release, Ordering::Acquire) {
+            let release = weaker("plan.segment-relaxed", Ordering::Release);
+            match self.0.compare_exchange(newest.0, own.0, release, Ordering::Acquire) {
                 Ok(_) => return Ok(()),
                 Err(now) => newest = Link(now),
             }
@@ -84,7 +86,8 @@ impl Log {
     /// Seals the log and takes everything; `None` when it was sealed before.
     pub(super) fn seal<T>(&self, segments: &Arc<Segments<T>>) -> Option<Items<T>> {
         // Acquire: pairs with each segment. Release: who finds the log sealed comes after it.
-        let mut link = Link(self.0.swap(SEALED.0, Ordering::AcqRel));
+        let sealed = if mutant("plan.seal-skipped") { Link::NONE } else { SEALED };
+        let mut link = Link(self.0.swap(sealed.0, weaker("plan.seal-relaxed", Ordering::AcqRel)));
         if link == SEALED {
             return None;
         }

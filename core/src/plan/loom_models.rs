@@ -4,8 +4,8 @@ use loom::sync::Arc;
 use loom::thread;
 
 use super::*;
-use crate::sync::UnsafeCell;
 use crate::sync::explore::explore;
+use crate::sync::{AtomicU32, Ordering, UnsafeCell};
 
 /// A change that loom watches: one that is read and was not published fails the model.
 #[derive(Debug)]
@@ -128,5 +128,24 @@ fn loom_starts_at_once() {
         let mine = plan.start().unwrap().0;
         let theirs = thread.join().unwrap();
         assert_eq!((mine + theirs, mine * theirs, plan.newest()), (1, 0, Some(ChangesetId(1))));
+    });
+}
+
+/// What was done before a changeset was started is seen by whoever records into it: the plan that it
+/// belongs to, say. The third one, whose place in the table was made with the second's.
+#[test]
+fn loom_who_records_sees_what_was_done_before_the_start() {
+    explore("plan: seen before the start", None, 5, || {
+        let plan = Arc::new((PlanContext::new(), AtomicU32::new(0)));
+        let [_, second] = [(); 2].map(|()| plan.0.start().unwrap());
+        let other = Arc::clone(&plan);
+        let thread = thread::spawn(move || {
+            if other.0.record(1).unwrap() > second {
+                assert_eq!(other.1.load(Ordering::Relaxed), 7, "left behind");
+            }
+        });
+        plan.1.store(7, Ordering::Relaxed);
+        plan.0.start().unwrap();
+        thread.join().unwrap();
     });
 }

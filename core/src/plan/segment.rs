@@ -26,6 +26,7 @@ use std::ptr;
 use crossbeam_utils::CachePadded;
 
 use super::table::Table;
+use crate::mutant::{mutant, weaker};
 use crate::sync::{AtomicPtr, AtomicU64, Ordering, UnsafeCell, pause};
 
 /// Records of a segment. A model has 2, so that a third one needs another segment.
@@ -198,7 +199,8 @@ impl<T> Segments<T> {
         loop {
             segment.next.store(head & LOW, Ordering::Relaxed);
             // The tag tells this from every earlier time that the segment was on top.
-            let new = (head >> 32).wrapping_add(1) << 32 | u64::from(number + 1);
+            let tag = if mutant("plan.no-tag") { 0 } else { (head >> 32).wrapping_add(1) };
+            let new = tag << 32 | u64::from(number + 1);
             // Release: whoever takes it comes after its last user.
             match self.free.compare_exchange(head, new, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => return,
@@ -245,7 +247,7 @@ impl<T> Segments<T> {
         let cell = loop {
             // Acquire: in another life it was closed, with all that its closer did.
             let taken = segment.taken.load(Ordering::Acquire);
-            if taken >> 32 != life {
+            if taken >> 32 != life && !mutant("plan.any-life") {
                 return Err(NotPut::Closed(item));
             }
             if taken & LOW >= CELLS as u64 {
@@ -269,8 +271,9 @@ impl<T> Segments<T> {
         unsafe { segment.fill(cell, item) };
         // Release: the record is there for the closer. Acquire: who is late sees what the closer saw. An
         // addition, because the bit is not set, and because it is one instruction that gives the old word.
-        let before = segment.whole.fetch_add(1 << cell, Ordering::AcqRel);
-        if before & CLOSED == 0 {
+        let put = weaker("plan.put-relaxed", Ordering::AcqRel);
+        let before = segment.whole.fetch_add(1 << cell, put);
+        if before & CLOSED == 0 || mutant("plan.closed-unnoticed") {
             return Ok(());
         }
         // SAFETY: it was not whole when the segment was closed, so the closer leaves it alone.
@@ -287,10 +290,11 @@ impl<T> Segments<T> {
         // and whoever was in time for the next one has changed this word before.
         let taken = segment.taken.swap(link.life() << 32 | CELLS as u64, Ordering::Relaxed) & LOW;
         // Acquire: the records are there. Release: who is late sees what we saw.
-        let whole = segment.whole.fetch_add(CLOSED, Ordering::AcqRel);
+        let whole = segment.whole.fetch_add(CLOSED, weaker("plan.close-relaxed", Ordering::AcqRel));
         let records = whole.count_ones();
         // Those who are late, and we. Some of them may have left already, into the negative.
-        segment.holders.fetch_add(taken - u64::from(records) + 1, Ordering::AcqRel);
+        let late = if mutant("plan.late-uncounted") { 0 } else { taken - u64::from(records) };
+        segment.holders.fetch_add(late + 1, Ordering::AcqRel);
         // Relaxed: written by who began the life, and told with the link.
         let older = Link(segment.next.load(Ordering::Relaxed));
         segment.next.store(whole << 32 | u64::from(younger), Ordering::Relaxed);
@@ -317,7 +321,7 @@ impl<T> Segments<T> {
     pub(super) fn leave(&self, number: u32) {
         let segment = self.at(number);
         // AcqRel: the last one comes after what the others did with their cells.
-        if segment.holders.fetch_sub(1, Ordering::AcqRel) == 1 {
+        if segment.holders.fetch_sub(1, weaker("plan.leave-relaxed", Ordering::AcqRel)) == 1 {
             self.give_back(number);
         }
     }

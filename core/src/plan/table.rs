@@ -6,6 +6,7 @@
 
 use std::ptr;
 
+use crate::mutant::{mutant, weaker};
 use crate::sync::{AtomicPtr, Ordering};
 
 /// Entries of the first chunk, as a power of two.
@@ -50,7 +51,8 @@ impl<E> Table<E> {
         }
         let (chunk, place) = place_of(entry);
         // Acquire: pairs with the swap that put it in.
-        let first = self.chunks[chunk].load(Ordering::Acquire);
+        let acquire = weaker("plan.entry-relaxed", Ordering::Acquire);
+        let first = self.chunks[chunk].load(acquire);
         if first.is_null() {
             return None;
         }
@@ -71,9 +73,11 @@ impl<E> Table<E> {
             let made: Box<[E]> = (0..len_of(chunk)).map(|_| make()).collect();
             let first = Box::into_raw(made).cast::<E>();
             // Release: the entries are whole for whoever finds the chunk.
-            let put =
-                at.compare_exchange(ptr::null_mut(), first, Ordering::Release, Ordering::Relaxed);
-            if put.is_err() {
+            let release = weaker("plan.chunk-relaxed", Ordering::Release);
+            let put = at.compare_exchange(ptr::null_mut(), first, release, Ordering::Relaxed);
+            if put.is_err() && mutant("plan.chunk-replaced") {
+                at.store(first, release);
+            } else if put.is_err() {
                 // SAFETY: from `Box::into_raw` just now, and nobody else has seen it.
                 unsafe { give_back(first, chunk) };
             }
@@ -132,5 +136,48 @@ mod tests {
         }
         assert!(ptr::eq(table.get(0).unwrap(), first));
         assert!(table.get_or_make(MAX_ENTRIES, || 7).is_none());
+    }
+}
+
+#[cfg(all(test, latchless_loom))]
+mod loom_models {
+    use loom::sync::Arc;
+    use loom::thread;
+
+    use super::*;
+    use crate::sync::explore::explore;
+    use crate::sync::{AtomicU32, UnsafeCell};
+
+    /// Whoever finds an entry finds it whole: what its maker wrote into it before the chunk was put in is
+    /// there. loom watches the cell.
+    #[test]
+    fn loom_an_entry_is_whole() {
+        explore("table: an entry is whole", None, 2, || {
+            let table = Arc::new(Table::<UnsafeCell<u32>>::new());
+            let other = Arc::clone(&table);
+            let thread = thread::spawn(move || {
+                let Some(entry) = other.get(0) else { return };
+                // SAFETY: nobody writes to an entry that is in the table; loom checks that this is so.
+                assert_eq!(entry.with(|cell| unsafe { *cell }), 7);
+            });
+            table.get_or_make(0, || UnsafeCell::new(7));
+            thread.join().unwrap();
+        });
+    }
+
+    /// Two make one chunk at once: both have the same entries, and what either puts there stays.
+    #[test]
+    fn loom_one_of_two_chunks() {
+        explore("table: one of two chunks", None, 5, || {
+            let table = Arc::new(Table::<AtomicU32>::new());
+            let count = |table: &Table<AtomicU32>| {
+                table.get_or_make(1, || AtomicU32::new(0)).unwrap().fetch_add(1, Ordering::AcqRel);
+            };
+            let other = Arc::clone(&table);
+            let thread = thread::spawn(move || count(&other));
+            count(&table);
+            thread.join().unwrap();
+            assert_eq!(table.get(1).unwrap().load(Ordering::Acquire), 2);
+        });
     }
 }

@@ -357,3 +357,32 @@ impl std::ops::Deref for LoomPool {
         &self.0
     }
 }
+
+/// An account is closed while another thread asks for it: whoever is told that it is closed finds what its
+/// agent did before, nothing of the agent's in the pool, and the same answer ever after, also when the
+/// slot has another agent.
+#[test]
+fn loom_who_sees_an_account_closed_sees_it_ended() {
+    explore("pool: an account is closed", None, 30, || {
+        let pool = pool(4);
+        let agent = pool.open_account().unwrap();
+        drop(lease_of(&pool, agent, 1).into_handles());
+        let done = Arc::new(AtomicU32::new(0));
+        let (other, seen) = (Arc::clone(&pool), Arc::clone(&done));
+        let thread = thread::spawn(move || {
+            if other.has_account(agent) {
+                return;
+            }
+            assert_eq!(seen.load(Ordering::Relaxed), 7, "left behind");
+            assert_eq!((other.used_by(agent), other.has_account(agent)), (0, false));
+            assert!(other.allocate(agent, LayerId(0), 1).is_err(), "to an agent that has left");
+        });
+        done.store(7, Ordering::Relaxed);
+        assert_eq!(pool.close_account(agent), Some(1));
+        let next = pool.open_account().unwrap();
+        assert!(pool.has_account(next) && !pool.has_account(agent));
+        thread.join().unwrap();
+        assert!(pool.has_account(next), "ended by who asked for the one before");
+        assert_whole(&pool);
+    });
+}

@@ -3,6 +3,7 @@
 //! Outcomes are kept here and not in the slots, so that a task can be forgotten while others still ask
 //! how it ended.
 
+use crate::mutant::mutant;
 use crate::sync::{AtomicU32, Ordering};
 
 use super::TaskId;
@@ -67,7 +68,13 @@ impl Group {
     pub(super) fn verdict(&self, task: u32) -> Verdict {
         let mut verdict = Verdict::Begin;
         for dependency in &self.dependencies[task as usize] {
-            match self.outcomes[*dependency as usize].fetch_or(0, Ordering::AcqRel) {
+            let outcome = &self.outcomes[*dependency as usize];
+            let told = if mutant("tasks.outcome-looked-at") {
+                outcome.load(Ordering::Acquire)
+            } else {
+                outcome.fetch_or(0, Ordering::AcqRel)
+            };
+            match told {
                 COMPLETED => {}
                 FAILED => return Verdict::Never(*dependency),
                 _ => verdict = Verdict::Wait,

@@ -14,6 +14,7 @@
 //! word of bits was read, and the swap fails, or the bit is set again after it. The upper bitmap is kept
 //! in the same way, with "some bit of the lower word is set" in the place of "claimable".
 
+use crate::mutant::mutant;
 use crate::sync::{AtomicU64, Ordering};
 
 /// Bits of a word; the version takes the other half. A loom model has 2, so that 3 slots have two words.
@@ -54,7 +55,12 @@ impl Lanes {
     /// Says that the task in `slot` is claimable in `lane`, which it has been made before.
     pub(super) fn list(&self, lane: usize, slot: usize) {
         let leaf = slot / FAN;
+        let others = mutant("lanes.upper-bit-once")
+            && self.leaf(lane, leaf).load(Ordering::Relaxed) & BITS != 0;
         set(self.leaf(lane, leaf), bit(slot));
+        if others {
+            return;
+        }
         // Also when the lower word had bits before: whoever set those may not have come here yet.
         set(self.root(lane, leaf), bit(leaf));
     }
@@ -104,7 +110,8 @@ fn bit(place: usize) -> u64 {
 fn set(word: &AtomicU64, bit: u64) {
     let mut now = word.load(Ordering::Relaxed);
     loop {
-        let next = (now | bit).wrapping_add(VERSION);
+        let version = if mutant("lanes.no-version") { 0 } else { VERSION };
+        let next = (now | bit).wrapping_add(version);
         // Release: whoever finds the bit finds what it stands for. AcqRel, because a later one passes it
         // on.
         match word.compare_exchange_weak(now, next, Ordering::AcqRel, Ordering::Relaxed) {
@@ -126,7 +133,7 @@ enum Cleared {
 fn clear(word: &AtomicU64, bit: u64, stands: impl Fn() -> bool) -> Cleared {
     let mut now = word.load(Ordering::Acquire);
     loop {
-        if now & bit == 0 || stands() {
+        if now & bit == 0 || (stands() && !mutant("lanes.unlisted-unlooked")) {
             return Cleared::Others;
         }
         match word.compare_exchange(now, now & !bit, Ordering::AcqRel, Ordering::Acquire) {

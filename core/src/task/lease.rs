@@ -11,6 +11,7 @@ use crate::sync::{AtomicU64, Ordering};
 use crate::tick::{TICK_BITS as END_BITS, Tick};
 
 use super::word::Word;
+use crate::mutant::mutant;
 
 /// The end of a lease that has expired.
 pub(super) const EXPIRED: u64 = (1 << END_BITS) - 1;
@@ -28,7 +29,8 @@ pub(super) struct Seen(u64);
 impl Seen {
     /// The end, if the lease is for the attempt that the task's word shows.
     fn end(self, word: Word) -> Option<u64> {
-        (self.0 >> END_BITS == word.lease_tag()).then_some(self.0 & EXPIRED)
+        let is_of_attempt = self.0 >> END_BITS == word.lease_tag();
+        (is_of_attempt || mutant("tasks.lease-of-any-attempt")).then_some(self.0 & EXPIRED)
     }
 }
 
@@ -66,7 +68,7 @@ impl Lease {
             // After the lease was read: a later attempt's lease fails the swap.
             let Some(word) = stands() else { return false };
             let end = match seen.end(word) {
-                Some(EXPIRED) => return false,
+                Some(EXPIRED) if !mutant("tasks.expired-renewed") => return false,
                 // A clock that went back does not shorten it.
                 Some(end) => end.max(end_of(now, ticks)),
                 None => end_of(now, ticks),

@@ -9,6 +9,7 @@ use loom::thread;
 
 use super::*;
 use crate::sync::explore::explore;
+use crate::sync::{AtomicU32, Ordering};
 
 const ANY: AgentType = AgentType(0);
 const NOW: Tick = Tick(0);
@@ -178,5 +179,51 @@ fn loom_forgotten_before_it_is_settled() {
         let forgotten = thread.join().unwrap();
         assert!(claim(&queue, 2).is_some());
         assert_eq!(claim(&queue, 2).is_some(), forgotten);
+    });
+}
+
+/// What an agent did for a task is seen by whoever sees it completed: the result. It is written and read
+/// relaxed: only the task's word passes it on.
+#[test]
+fn loom_the_result_is_seen_with_the_status() {
+    explore("tasks: the result is seen", None, 5, || {
+        let queue = queue(1);
+        let task = queue.submit(NewTask::new(1)).unwrap();
+        let claim = started(&queue, 1);
+        let result = Arc::new(AtomicU32::new(0));
+        let (other, seen) = (Arc::clone(&queue), Arc::clone(&result));
+        let thread = thread::spawn(move || {
+            if other.status(task) == Some(TaskStatus::Completed) {
+                assert_eq!(seen.load(Ordering::Relaxed), 7, "left behind");
+            }
+        });
+        result.store(7, Ordering::Relaxed);
+        queue.complete(&claim).unwrap();
+        thread.join().unwrap();
+    });
+}
+
+/// A slot is used again, for a task of another type, while an agent is on its way to what it found there
+/// before: it does not get what is not for it.
+#[test]
+fn loom_a_task_for_one_type_is_not_given_to_another() {
+    explore("tasks: another type", Some(2), 500, || {
+        let (reader, writer) = (AgentType(0), AgentType(1));
+        let config = TaskQueueConfig::new(1).agent_types(2);
+        let queue = Arc::new(TaskQueue::new(config).unwrap());
+        queue.submit(NewTask::new(1).for_type(reader)).unwrap();
+        let other = Arc::clone(&queue);
+        let thread = thread::spawn(move || {
+            other.claim(WorkerId(2), reader, NOW).map(|claim| *claim.payload())
+        });
+        let claim = queue.claim(WorkerId(1), reader, NOW);
+        if let Some(claim) = &claim {
+            queue.start(claim).unwrap();
+            queue.complete(claim).unwrap();
+            queue.forget(claim.task()).unwrap();
+            // The other one may be reading the last task's record yet.
+            let _second = queue.submit(NewTask::new(2).for_type(writer));
+        }
+        assert_eq!(thread.join().unwrap(), claim.is_none().then_some(1));
     });
 }

@@ -18,6 +18,7 @@ use super::word::{Stage, Word, lane_of};
 use super::{
     AgentType, Failure, NewTask, Priority, TaskCounts, TaskId, TaskStatus, Tick, WorkerId,
 };
+use crate::mutant::{mutant, weaker};
 use crate::slots::{FreeSlots, start_of};
 use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering, default_stripes, thread_index};
 
@@ -192,7 +193,7 @@ impl<T> TaskQueue<T> {
         let mut ready = Vec::new();
         for (place, entry) in graph.tasks.into_iter().enumerate() {
             let place = place as u32;
-            let waits = group.has_dependencies(place);
+            let waits = group.has_dependencies(place) && !mutant("tasks.dependency-ignored");
             let member = Member { group: Arc::clone(&group), place };
             let slot = slots[place as usize];
             let word = self.write(slot, entry.task, Some(member));
@@ -243,7 +244,7 @@ impl<T> TaskQueue<T> {
         // Before looking: who is not at it any more has listed everything.
         let at_it = self.at_it.load(Ordering::Acquire) > 0;
         let claim = self.claim_listed(worker, agent_type, now);
-        if claim.is_some() || !at_it {
+        if claim.is_some() || !at_it || mutant("tasks.half-way-unnoticed") {
             return claim;
         }
         self.settle_all();
@@ -291,8 +292,10 @@ impl<T> TaskQueue<T> {
         worker: WorkerId,
         now: Tick,
     ) -> Option<Claim<T>> {
-        let is_claimable =
-            |word: Word| word.stage() == Stage::Pending && word.lane(self.types) == lane;
+        let is_claimable = |word: Word| {
+            word.stage() == Stage::Pending
+                && (word.lane(self.types) == lane || mutant("tasks.any-lane"))
+        };
         let word = self.word(slot);
         let mut claim = None;
         // The record first: the swap shows that the task was the same all the time.
@@ -301,7 +304,7 @@ impl<T> TaskQueue<T> {
         {
             let lease = self.slots[slot].lease.load();
             let mine = word.claimed_by(worker);
-            if self.replace(slot, word, mine) {
+            if self.replace(slot, word, mine) || mutant("tasks.claimed-twice") {
                 self.slots[slot].lease.begin(lease, mine, now, self.lease);
                 claim = Some(Claim { task: mine.id(slot), word: mine, record });
             }
@@ -313,7 +316,8 @@ impl<T> TaskQueue<T> {
     /// Where a task is; `None` when there is none of this id, or not any more.
     pub fn status(&self, task: TaskId) -> Option<TaskStatus> {
         let slot = task.slot();
-        let word = Word(self.slots.get(slot)?.word.load(Ordering::Acquire));
+        let acquire = weaker("tasks.status-relaxed", Ordering::Acquire);
+        let word = Word(self.slots.get(slot)?.word.load(acquire));
         (word.id(slot) == task).then(|| self.status_of(slot, word)).flatten()
     }
 
@@ -353,6 +357,7 @@ impl<T> TaskQueue<T> {
         // Whoever ended it may not have come to that yet, and cannot do it when the record is gone.
         if let Some(record) = self.record(slot, word.generation())
             && let Some(member) = &record.member
+            && !mutant("tasks.forgotten-unsettled")
         {
             let _at_it = AtIt::new(&self.at_it);
             let completed = word.stage() == Stage::Completed;
@@ -405,10 +410,9 @@ impl<T> TaskQueue<T> {
     #[inline]
     pub(super) fn replace(&self, slot: usize, word: Word, next: Word) -> bool {
         // AcqRel: what was done for the task before this step comes before what is done after it.
-        self.slots[slot]
-            .word
-            .compare_exchange(word.0, next.0, Ordering::AcqRel, Ordering::Relaxed)
-            .is_ok()
+        let acq_rel = weaker("tasks.step-relaxed", Ordering::AcqRel);
+        let word_now = &self.slots[slot].word;
+        word_now.compare_exchange(word.0, next.0, acq_rel, Ordering::Relaxed).is_ok()
     }
 
     #[inline]

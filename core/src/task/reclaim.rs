@@ -4,6 +4,7 @@ use super::queue::TaskQueue;
 use super::settle::AtIt;
 use super::word::{Stage, Word};
 use super::{TaskId, Tick, WorkerId};
+use crate::mutant::mutant;
 
 /// A claim that was taken back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +27,8 @@ impl<T> TaskQueue<T> {
     pub fn reclaim_expired(&self, now: Tick) -> Vec<Reclaimed> {
         self.reclaim(|slot, word| {
             let still = || self.word(slot) == word;
-            self.slots[slot].lease.expire(word, now, self.lease, still)
+            mutant("tasks.lease-ignored")
+                || self.slots[slot].lease.expire(word, now, self.lease, still)
         })
     }
 
@@ -55,7 +57,7 @@ impl<T> TaskQueue<T> {
 
     /// Ends a claim without a result; false when its word has changed.
     pub(super) fn take_back(&self, slot: usize, word: Word) -> bool {
-        let used_up = word.attempt() >= self.max_attempts;
+        let used_up = word.attempt() >= self.max_attempts && !mutant("tasks.attempts-unlimited");
         let next = word.with(if used_up { Stage::Exhausted } else { Stage::Pending });
         let _at_it = AtIt::new(&self.at_it);
         if !self.replace(slot, word, next) {

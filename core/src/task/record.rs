@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 
+use crate::mutant::{mutant, weaker};
 use crate::sync::{AtomicU64, Ordering, UnsafeCell};
 
 const PIN: u64 = 1;
@@ -56,7 +57,7 @@ impl<R> RecordCell<R> {
             unsafe { *cell = Some(record) }
         });
         let full = u64::from(generation) << GENERATION_SHIFT | FULL;
-        self.access.store(full, Ordering::Release);
+        self.access.store(full, weaker("record.fill-relaxed", Ordering::Release));
         true
     }
 
@@ -66,14 +67,16 @@ impl<R> RecordCell<R> {
         let open = u64::from(generation) << GENERATION_SHIFT | FULL;
         let mut access = self.access.load(Ordering::Relaxed);
         loop {
-            if access & !PINS != open {
+            let is_open = access & !PINS == open
+                || mutant("record.any-generation") && access & (FULL | CLOSING) == FULL;
+            if !is_open {
                 return (None, None);
             }
             // Acquire: pairs with the store that made it full.
             match self.access.compare_exchange_weak(
                 access,
                 access + PIN,
-                Ordering::Acquire,
+                weaker("record.pin-relaxed", Ordering::Acquire),
                 Ordering::Relaxed,
             ) {
                 Ok(_) => break,
@@ -85,7 +88,8 @@ impl<R> RecordCell<R> {
             unsafe { (*cell).clone() }
         });
         // Release: the emptier comes after this read. Acquire: if that is us, after all the others.
-        let access = self.access.fetch_sub(PIN, Ordering::AcqRel) - PIN;
+        let acq_rel = weaker("record.unpin-relaxed", Ordering::AcqRel);
+        let access = self.access.fetch_sub(PIN, acq_rel) - PIN;
         let last = access & CLOSING != 0 && access & PINS == 0;
         (record, last.then(|| self.empty()))
     }
@@ -95,7 +99,7 @@ impl<R> RecordCell<R> {
     pub(super) fn close(&self) -> Option<Emptied<R>> {
         let access = self.access.fetch_xor(FULL | CLOSING, Ordering::AcqRel);
         debug_assert!(access & FULL != 0 && access & CLOSING == 0, "closed twice, or never filled");
-        (access & PINS == 0).then(|| self.empty())
+        (access & PINS == 0 || mutant("record.closed-under-a-pin")).then(|| self.empty())
     }
 
     /// The caller saw the cell closing and without a pin, in a change of the access word of its own. No
@@ -178,6 +182,22 @@ mod loom_models {
             let mine = cell.close().is_some_and(|_| cell.fill(4, Arc::new(4)));
             assert_ne!(mine, thread.join().unwrap(), "one of the two fills it again");
             assert_eq!(cell.get(4).0.as_deref(), Some(&4));
+        });
+    }
+
+    /// A cell is filled while another thread asks for what comes into it: that one gets it whole, or
+    /// nothing yet. loom watches the cell.
+    #[test]
+    fn loom_a_record_is_read_whole() {
+        explore("record: read whole", None, 5, || {
+            let cell = LoomArc::new(RecordCell::new());
+            let other = LoomArc::clone(&cell);
+            let thread = thread::spawn(move || {
+                let (record, emptied) = other.get(3);
+                assert!(record.is_none_or(|record| *record == 3) && emptied.is_none());
+            });
+            assert!(cell.fill(3, Arc::new(3)));
+            thread.join().unwrap();
         });
     }
 }

@@ -9,9 +9,11 @@
 
 use crate::sync::{AtomicUsize, Ordering};
 
+use super::Priority;
 use super::group::{Group, Verdict};
 use super::queue::TaskQueue;
-use super::word::{Stage, Word};
+use super::word::{Stage, Word, lane_of};
+use crate::mutant::mutant;
 
 /// While this lives, its thread is at it.
 pub(super) struct AtIt<'a>(&'a AtomicUsize);
@@ -47,7 +49,12 @@ impl<T> TaskQueue<T> {
     }
 
     pub(super) fn list(&self, slot: usize, word: Word) {
-        self.lanes.list(word.lane(self.types), slot);
+        let lane = if mutant("tasks.wrong-lane") {
+            lane_of(Priority::Normal, None, self.types)
+        } else {
+            word.lane(self.types)
+        };
+        self.lanes.list(lane, slot);
     }
 
     /// Draws the consequences of a task's end. The caller is at it.

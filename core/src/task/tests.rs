@@ -202,6 +202,24 @@ fn case_31_status_moves_along_its_path_only() {
 }
 
 #[test]
+fn the_id_of_a_forgotten_task_finds_nothing() {
+    let queue = queue(1);
+    let first = queue.submit(NewTask::new(1)).unwrap();
+    let claim = started(&queue, ME);
+    queue.complete(&claim).unwrap();
+    queue.forget(first).unwrap();
+    let second = queue.submit(NewTask::new(2)).unwrap();
+    assert_eq!((second.slot(), queue.status(first)), (first.slot(), None), "the slot is the same");
+    assert_ne!(first, second);
+    let next = started(&queue, ME);
+    assert_eq!((next.task(), next.attempt()), (second, 1));
+    assert_eq!(queue.fail(&claim), Err(ClaimError::Lost { task: first, attempt: 1, now: None }));
+    queue.complete(&next).unwrap();
+    assert_eq!(queue.forget(first), Err(ForgetError::Unknown { task: first }));
+    assert_eq!(queue.status(second), Some(TaskStatus::Completed));
+}
+
+#[test]
 fn case_37_a_task_whose_dependency_failed_never_runs_and_says_why() {
     let queue = queue(10);
     let mut graph = TaskGraph::new();

@@ -1,6 +1,7 @@
 //! A task's word: everything that a compare-and-swap must decide by.
 
 use super::{AgentType, Priority, TaskId, WorkerId};
+use crate::mutant::mutant;
 
 const STATUS_BITS: u32 = 4;
 const PRIORITY_BITS: u32 = 2;
@@ -115,7 +116,8 @@ impl Word {
     pub(super) fn claimed_by(self, worker: WorkerId) -> Self {
         let rest = self.0 & !(((1 << WORKER_BITS) - 1) << WORKER_SHIFT);
         // The attempt is below its maximum: the queue checked it when the task became pending.
-        let next = (rest + (1 << ATTEMPT_SHIFT)) | (u64::from(worker.0) << WORKER_SHIFT);
+        let attempt = u64::from(!mutant("tasks.no-attempt"));
+        let next = (rest + (attempt << ATTEMPT_SHIFT)) | (u64::from(worker.0) << WORKER_SHIFT);
         Self(next).with(Stage::Assigned)
     }
 
@@ -126,7 +128,8 @@ impl Word {
 
     /// The slot's next life, vacant.
     pub(super) fn vacated(self) -> Self {
-        Self((self.0 >> GENERATION_SHIFT).wrapping_add(1) << GENERATION_SHIFT)
+        let next = u64::from(!mutant("tasks.no-generation"));
+        Self((self.0 >> GENERATION_SHIFT).wrapping_add(next) << GENERATION_SHIFT)
     }
 
     /// The id of the task in `slot`.

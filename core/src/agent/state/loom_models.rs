@@ -7,6 +7,7 @@ use loom::thread;
 use super::AgentState::{Assistant, Response, ToolExecution};
 use super::*;
 use crate::sync::explore::explore;
+use crate::sync::{AtomicU32, Ordering};
 
 /// Two threads want different edges out of ASSISTANT. Exactly one order explains what both were told.
 #[test]
@@ -71,5 +72,23 @@ fn loom_no_partial_state() {
         assert!(whole.contains(&parts), "{parts:?}");
         let won = threads.into_iter().map(|thread| thread.join().unwrap());
         assert_eq!(won.filter(|won| *won).count(), 1);
+    });
+}
+
+/// What an agent did in a state is seen by whoever sees the next one. It is written and read relaxed: only
+/// the machine passes it on.
+#[test]
+fn loom_what_was_done_is_seen_with_the_state() {
+    explore("state: what was done is seen", None, 5, || {
+        let machine = Arc::new((StateMachine::new(), AtomicU32::new(0)));
+        let other = Arc::clone(&machine);
+        let thread = thread::spawn(move || {
+            if other.0.snapshot().state() == Assistant {
+                assert_eq!(other.1.load(Ordering::Relaxed), 7, "the prompt was left behind");
+            }
+        });
+        machine.1.store(7, Ordering::Relaxed);
+        machine.0.transition(Assistant).unwrap();
+        thread.join().unwrap();
     });
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use thiserror::Error;
 
 use super::AgentState;
+use crate::mutant::{mutant, weaker};
 use crate::sync::{AtomicU64, Ordering, pause};
 
 const COMPLETE: u64 = 1 << 2;
@@ -43,19 +44,22 @@ impl StateSnapshot {
 
     /// After a transition. Leaving RESPONSE ends the turn, and the flag with it.
     #[inline]
-    const fn in_state(self, to: AgentState) -> Self {
-        let flag = if matches!(self.state(), AgentState::Response) { 0 } else { self.0 & COMPLETE };
+    fn in_state(self, to: AgentState) -> Self {
+        let turn_ends =
+            matches!(self.state(), AgentState::Response) && !mutant("state.flag-outlives-turn");
+        let flag = if turn_ends { 0 } else { self.0 & COMPLETE };
         Self(self.next_version() | flag | to as u64)
     }
 
     #[inline]
-    const fn with_completion(self, detected: bool) -> Self {
+    fn with_completion(self, detected: bool) -> Self {
         let flag = if detected { COMPLETE } else { 0 };
         Self(self.next_version() | flag | self.state() as u64)
     }
 
-    const fn next_version(self) -> u64 {
-        (self.0 >> VERSION_SHIFT).wrapping_add(1) << VERSION_SHIFT
+    fn next_version(self) -> u64 {
+        let next = u64::from(!mutant("state.no-version"));
+        (self.0 >> VERSION_SHIFT).wrapping_add(next) << VERSION_SHIFT
     }
 }
 
@@ -161,7 +165,8 @@ impl StateMachine {
     #[inline]
     pub fn snapshot(&self) -> StateSnapshot {
         // Acquire: who sees a state may act on what its agent did before.
-        StateSnapshot(self.0.load(Ordering::Acquire))
+        let acquire = weaker("state.snapshot-relaxed", Ordering::Acquire);
+        StateSnapshot(self.0.load(acquire))
     }
 
     /// Goes to `to`, from whatever state the machine is in at the instant of the change.
@@ -171,9 +176,11 @@ impl StateMachine {
     #[inline]
     pub fn transition(&self, to: AgentState) -> Result<StateSnapshot, TransitionRefused> {
         let mut now = self.snapshot();
+        let first = now.state();
         loop {
             let from = now.state();
-            if !from.may_become(to) {
+            let checked = if mutant("state.edge-checked-once") { first } else { from };
+            if !checked.may_become(to) {
                 return Err(TransitionRefused { from, to });
             }
             match self.replace(now, now.in_state(to)) {
@@ -238,14 +245,16 @@ impl StateMachine {
         seen: StateSnapshot,
         new: StateSnapshot,
     ) -> Result<StateSnapshot, Overtaken> {
-        self.replace(seen, new).map_err(|()| Overtaken { seen, now: self.snapshot() })
+        let by = if mutant("state.seen-ignored") { self.snapshot() } else { seen };
+        self.replace(by, new).map_err(|()| Overtaken { seen, now: self.snapshot() })
     }
 
     /// One attempt. The version makes every word of a machine's life a different one, so there is no ABA.
     #[inline]
     fn replace(&self, now: StateSnapshot, new: StateSnapshot) -> Result<StateSnapshot, ()> {
         // AcqRel: passes on what the agent did in the state that it leaves.
-        match self.0.compare_exchange(now.0, new.0, Ordering::AcqRel, Ordering::Relaxed) {
+        let acq_rel = weaker("state.change-relaxed", Ordering::AcqRel);
+        match self.0.compare_exchange(now.0, new.0, acq_rel, Ordering::Relaxed) {
             Ok(_) => Ok(new),
             Err(_) => Err(()),
         }

@@ -34,7 +34,7 @@ pub(super) use self::word::Tenure;
 use self::word::{TENURE_BITS, Word};
 use super::limits::{NO_QUOTA, Quota, Reserve, ReserveWord};
 use super::span::{FreeBits, SPAN_BLOCKS};
-use crate::mutant::mutant;
+use crate::mutant::{mutant, weaker};
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// One agent's line.
@@ -51,7 +51,7 @@ struct Account {
 impl Account {
     #[inline]
     fn load(&self) -> Word {
-        Word(self.word.load(Ordering::Acquire))
+        Word(self.word.load(weaker("accounts.seen-relaxed", Ordering::Acquire)))
     }
 
     /// What `n` more blocks would exceed, judged by `now`, a word just read. Err when that has changed

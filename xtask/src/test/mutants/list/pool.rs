@@ -1,94 +1,7 @@
-//! Which mutants there are, and which test kills each.
+//! The pool: permits, spans, owners, accounts and limits.
 
-use std::fmt;
-use std::process::Command;
+use super::{Mutant, case, loom, unit};
 
-use crate::test::variant;
-
-/// A deliberate weakening, by the name that the core's code has for it.
-#[derive(Debug)]
-pub(super) struct Mutant {
-    pub(super) name: &'static str,
-    pub(super) weakens: &'static str,
-    pub(super) build: Build,
-    /// The test that has to notice it: for one outside the library behind the name of its file.
-    pub(super) killer: &'static str,
-    pub(super) file: Option<&'static str>,
-}
-
-/// How the test is compiled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Build {
-    /// As a loom model.
-    Loom,
-    /// As any test.
-    Plain,
-}
-
-impl Build {
-    pub(super) fn command(self) -> Command {
-        let (folder, flags) = match self {
-            Self::Loom => ("mutants-loom", "--cfg latchless_mutants --cfg latchless_loom"),
-            Self::Plain => ("mutants", "--cfg latchless_mutants"),
-        };
-        let mut command = variant::cargo("test", folder, flags);
-        command.args(["--release", "-p", "latchless", "--lib"]);
-        if self == Self::Plain {
-            command.arg("--tests");
-        }
-        command
-    }
-}
-
-impl fmt::Display for Build {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Loom => "loom",
-            Self::Plain => "tests",
-        })
-    }
-}
-
-impl Mutant {
-    /// The test target that has the killer.
-    pub(super) fn binary(&self) -> &'static str {
-        self.file.unwrap_or("latchless")
-    }
-}
-
-/// The mutants of each test program.
-pub(super) fn binaries() -> Vec<Vec<&'static Mutant>> {
-    let mut binaries: Vec<Vec<&Mutant>> = Vec::new();
-    for mutant in MUTANTS {
-        let same = |others: &&mut Vec<&Mutant>| {
-            (others[0].build, others[0].binary()) == (mutant.build, mutant.binary())
-        };
-        match binaries.iter_mut().find(same) {
-            Some(others) => others.push(mutant),
-            None => binaries.push(vec![mutant]),
-        }
-    }
-    binaries
-}
-
-const fn loom(name: &'static str, weakens: &'static str, killer: &'static str) -> Mutant {
-    Mutant { name, weakens, build: Build::Loom, killer, file: None }
-}
-
-const fn unit(name: &'static str, weakens: &'static str, killer: &'static str) -> Mutant {
-    Mutant { name, weakens, build: Build::Plain, killer, file: None }
-}
-
-const fn case(
-    name: &'static str,
-    weakens: &'static str,
-    file: &'static str,
-    killer: &'static str,
-) -> Mutant {
-    Mutant { name, weakens, build: Build::Plain, killer, file: Some(file) }
-}
-
-/// All mutants, in the order of the layers.
 pub(super) const MUTANTS: &[Mutant] = &[
     loom(
         "permits.refuse-in-half-gather",
@@ -325,6 +238,11 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "case_6_free_agent",
     ),
     loom(
+        "accounts.seen-relaxed",
+        "looking at an account: Acquire made Relaxed",
+        "pool::loom_models::loom_who_sees_an_account_closed_sees_it_ended",
+    ),
+    loom(
         "accounts.quota-unannounced",
         "a new quota does not stop charges by the old one",
         "pool::limits::loom_models::loom_no_charge_by_a_quota_that_was_replaced",
@@ -382,35 +300,5 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "a caller who gives up waiting keeps its place",
         "pool_waiting",
         "a_deadline_that_passes_leaves_nothing",
-    ),
-    loom(
-        "inbox.push-relaxed",
-        "pushing: Release made Relaxed",
-        "inbox::loom_models::loom_two_producers_and_a_consumer",
-    ),
-    loom(
-        "inbox.take-relaxed",
-        "taking: Acquire made Relaxed",
-        "inbox::loom_models::loom_two_producers_and_a_consumer",
-    ),
-    unit(
-        "inbox.refused-keeps-place",
-        "an item that was refused is counted",
-        "inbox::tests::comes_out_in_order_and_is_bounded",
-    ),
-    unit(
-        "tables.any-agent",
-        "a table of an agent that left replaces that of the slot's next one",
-        "agent::tables::tests::a_table_is_its_agents_only",
-    ),
-    unit(
-        "tables.freed-at-once",
-        "a replaced table is freed while somebody may be reading it",
-        "agent::protected::tests::a_pin_holds_back_what_was_there_and_no_longer",
-    ),
-    unit(
-        "directory.refused-keeps-account",
-        "a name that is taken costs an account",
-        "agent::directory::tests::a_name_is_given_once",
     ),
 ];

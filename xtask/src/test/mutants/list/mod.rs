@@ -1,0 +1,99 @@
+//! Which mutants there are, and which test kills each.
+
+mod agent;
+mod plan;
+mod pool;
+mod task;
+
+use std::fmt;
+use std::process::Command;
+
+use crate::test::variant;
+
+/// A deliberate weakening, by the name that the core's code has for it.
+#[derive(Debug)]
+pub(super) struct Mutant {
+    pub(super) name: &'static str,
+    pub(super) weakens: &'static str,
+    pub(super) build: Build,
+    /// The test that has to notice it: for one outside the library behind the name of its file.
+    pub(super) killer: &'static str,
+    pub(super) file: Option<&'static str>,
+}
+
+/// How the test is compiled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Build {
+    /// As a loom model.
+    Loom,
+    /// As any test.
+    Plain,
+}
+
+impl Build {
+    pub(super) fn command(self) -> Command {
+        let (folder, flags) = match self {
+            Self::Loom => ("mutants-loom", "--cfg latchless_mutants --cfg latchless_loom"),
+            Self::Plain => ("mutants", "--cfg latchless_mutants"),
+        };
+        let mut command = variant::cargo("test", folder, flags);
+        command.args(["--release", "-p", "latchless", "--lib"]);
+        if self == Self::Plain {
+            command.arg("--tests");
+        }
+        command
+    }
+}
+
+impl fmt::Display for Build {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Loom => "loom",
+            Self::Plain => "tests",
+        })
+    }
+}
+
+impl Mutant {
+    /// The test target that has the killer.
+    pub(super) fn binary(&self) -> &'static str {
+        self.file.unwrap_or("latchless")
+    }
+}
+
+/// All mutants, in the order of the layers.
+pub(super) fn all() -> impl Iterator<Item = &'static Mutant> {
+    [pool::MUTANTS, agent::MUTANTS, plan::MUTANTS, task::MUTANTS].into_iter().flatten()
+}
+
+/// The mutants of each test program.
+pub(super) fn binaries() -> Vec<Vec<&'static Mutant>> {
+    let mut binaries: Vec<Vec<&Mutant>> = Vec::new();
+    for mutant in all() {
+        let same = |others: &&mut Vec<&Mutant>| {
+            (others[0].build, others[0].binary()) == (mutant.build, mutant.binary())
+        };
+        match binaries.iter_mut().find(same) {
+            Some(others) => others.push(mutant),
+            None => binaries.push(vec![mutant]),
+        }
+    }
+    binaries
+}
+
+const fn loom(name: &'static str, weakens: &'static str, killer: &'static str) -> Mutant {
+    Mutant { name, weakens, build: Build::Loom, killer, file: None }
+}
+
+const fn unit(name: &'static str, weakens: &'static str, killer: &'static str) -> Mutant {
+    Mutant { name, weakens, build: Build::Plain, killer, file: None }
+}
+
+const fn case(
+    name: &'static str,
+    weakens: &'static str,
+    file: &'static str,
+    killer: &'static str,
+) -> Mutant {
+    Mutant { name, weakens, build: Build::Plain, killer, file: Some(file) }
+}
