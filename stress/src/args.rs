@@ -23,9 +23,9 @@ Examples:
   One part only, and three freezes a second:
     latchless-stress run --only agents --freeze 3
   A small pool and many threads, ended by count:
-    latchless-stress run --blocks 64 --threads 32 --operations 1000000
+    latchless-stress run --blocks 64 --threads 32 --rounds 20
   What the canary says when a block is in two hands:
-    latchless-stress run --operations 100000 --plant double
+    latchless-stress run --rounds 1 --plant double
 
 Exit codes: 0 every invariant held, 1 one broke, 2 bad arguments (also when nobody had a block, which
 shows nothing), 3 interrupted (Ctrl-C ends the run cleanly, with the report; a second one ends it at
@@ -48,7 +48,7 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
-    /// How long: 90s, 5m, 8h. 60s, unless --operations says how many.
+    /// How long: 90s, 5m, 8h. 60s, unless --rounds says how many.
     #[arg(long, value_parser = duration)]
     duration: Option<Duration>,
 
@@ -56,9 +56,9 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "PART")]
     only: Vec<Kind>,
 
-    /// How many operations, of all threads of a part together.
+    /// How many rounds of each part. In four of them a part goes through all its phases.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
-    operations: Option<u64>,
+    rounds: Option<u64>,
 
     /// Seed of all decisions; printed first. A random one by default.
     #[arg(long)]
@@ -84,7 +84,11 @@ pub(crate) struct RunArgs {
     #[arg(long, default_value = "1m", value_parser = duration)]
     stall_after: Duration,
 
-    /// All faults, each at its usual rate: `--freeze 5`.
+    /// Backends that fail in every way, and damaged files in the cache.
+    #[arg(long)]
+    faults: bool,
+
+    /// All of it: `--faults --freeze 5`.
     #[arg(long)]
     chaos: bool,
 
@@ -108,7 +112,7 @@ pub(crate) struct RunArgs {
 impl RunArgs {
     pub(crate) fn plan(&self) -> Plan {
         let cores = available_parallelism().map_or(1, NonZero::get);
-        let duration = match (self.duration, self.operations) {
+        let duration = match (self.duration, self.rounds) {
             (None, None) => Some(Duration::from_mins(1)),
             (duration, _) => duration,
         };
@@ -124,10 +128,11 @@ impl RunArgs {
             blocks: self.blocks,
             first_round: self.first_round,
             duration,
-            operations: self.operations,
+            rounds: self.rounds,
             status_interval: self.status_interval,
             stall_after: self.stall_after,
             freezes: freezes.map(|per_second| Freezes { per_second, time: self.freeze_time }),
+            faults: self.chaos || self.faults,
             plant: self.plant,
         }
     }
@@ -179,10 +184,10 @@ mod tests {
     #[test]
     fn a_minute_unless_something_is_said() {
         assert_eq!(plan(&[]).unwrap().duration, Some(Duration::from_mins(1)));
-        let by_count = plan(&["--operations", "10"]).unwrap();
-        assert_eq!((by_count.duration, by_count.operations), (None, Some(10)));
-        let both = plan(&["--operations", "10", "--duration", "1s"]).unwrap();
-        assert_eq!((both.duration, both.operations), (Some(Duration::from_secs(1)), Some(10)));
+        let by_count = plan(&["--rounds", "10"]).unwrap();
+        assert_eq!((by_count.duration, by_count.rounds), (None, Some(10)));
+        let both = plan(&["--rounds", "10", "--duration", "1s"]).unwrap();
+        assert_eq!((both.duration, both.rounds), (Some(Duration::from_secs(1)), Some(10)));
         assert!(plan(&[]).unwrap().threads >= 4);
     }
 
@@ -191,6 +196,7 @@ mod tests {
         assert_eq!(plan(&[]).unwrap().parts, Kind::ALL);
         let two = plan(&["--only", "agents", "--only", "pool", "--only", "pool"]).unwrap();
         assert_eq!(two.parts, [Kind::Pool, Kind::Agents]);
+        assert!(plan(&["--chaos"]).unwrap().faults && !plan(&["--freeze", "2"]).unwrap().faults);
         assert_eq!(plan(&[]).unwrap().freezes, None);
         let freezes = |args: &[&str]| plan(args).unwrap().freezes.map(|freezes| freezes.per_second);
         assert_eq!(freezes(&["--chaos"]), Some(CHAOS_FREEZES));
@@ -205,7 +211,7 @@ mod tests {
             &["--threads", "5000"],
             &["--blocks", "0"],
             &["--blocks", "16777217"],
-            &["--operations", "0"],
+            &["--rounds", "0"],
             &["--duration", "soon"],
             &["--seed", "-1"],
             &["--plant", "rose"],

@@ -10,6 +10,7 @@
 mod agents;
 mod args;
 mod crew;
+mod engine;
 mod part;
 mod plan;
 mod pool;

@@ -8,6 +8,7 @@ use clap::ValueEnum;
 
 use crate::agents::Agents;
 use crate::crew::Ground;
+use crate::engine::Engine;
 use crate::plan::Plan;
 use crate::pool::Pool;
 use crate::tally::Tally;
@@ -18,19 +19,22 @@ use crate::violation::Violation;
 pub(crate) enum Kind {
     /// Blocks: allocate, split, merge, transfer, share, free, and the coming and going of their agents.
     Pool,
-    /// Tasks, plans, states, outboxes, spawn slots and block tables of agents.
+    /// Tasks, plans, states, outboxes and spawn slots of agents.
     Agents,
+    /// The engine on a scripted backend: requests, streams, cancels, swaps, the cache.
+    Engine,
 }
 
 impl Kind {
     /// All of them, in the order of the design.
-    pub(crate) const ALL: [Self; 2] = [Self::Pool, Self::Agents];
+    pub(crate) const ALL: [Self; 3] = [Self::Pool, Self::Agents, Self::Engine];
 
     /// Makes the part as planned.
     pub(crate) fn make(self, plan: &Plan) -> anyhow::Result<Box<dyn Part>> {
         Ok(match self {
             Self::Pool => Box::new(Pool::new(plan)?),
             Self::Agents => Box::new(Agents::new(plan)?),
+            Self::Engine => Box::new(Engine::new(plan)?),
         })
     }
 
@@ -38,6 +42,7 @@ impl Kind {
         match self {
             Self::Pool => "pool",
             Self::Agents => "agents",
+            Self::Engine => "engine",
         }
     }
 }
@@ -67,12 +72,9 @@ pub(crate) trait Part: Send + Sync {
     /// Threads of a round.
     fn threads(&self) -> u16;
 
-    /// Decisions of each thread in a round.
-    fn round_operations(&self) -> u64;
-
-    /// One round: threads that begin together and carry out `operations` decisions each, or as many as come
-    /// before the stop, and give everything back.
-    fn round(&self, ground: &Ground, round: u64, operations: u64);
+    /// One round: threads that begin together, carry out their decisions, or as many as come before the
+    /// stop, and give everything back.
+    fn round(&self, ground: &Ground, round: u64);
 
     /// The check after a round: nobody runs, and nothing is excused.
     fn check(&self, round: u64) -> Result<(), Violation>;

@@ -16,11 +16,13 @@ pub(crate) struct Plan {
     pub(crate) blocks: u32,
     pub(crate) first_round: u64,
     pub(crate) duration: Option<Duration>,
-    /// Decisions of all threads of a part together.
-    pub(crate) operations: Option<u64>,
+    /// Rounds of each part.
+    pub(crate) rounds: Option<u64>,
     pub(crate) status_interval: Duration,
     pub(crate) stall_after: Duration,
     pub(crate) freezes: Option<Freezes>,
+    /// Whether backends and files fail.
+    pub(crate) faults: bool,
     pub(crate) plant: Option<Plant>,
 }
 

@@ -110,6 +110,12 @@ impl Agents {
     fn world(&self) -> MutexGuard<'_, Option<Arc<World>>> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Decisions of each thread in a round: many time slices, so that the threads meet, and few enough that
+    /// a run of some seconds goes through all phases, with a thousand threads too.
+    fn operations(&self) -> u64 {
+        (200_000 / u64::from(self.threads)).clamp(5_000, 50_000)
+    }
 }
 
 impl Part for Agents {
@@ -125,11 +131,8 @@ impl Part for Agents {
         self.threads
     }
 
-    fn round_operations(&self) -> u64 {
-        (200_000 / u64::from(self.threads)).clamp(5_000, 50_000)
-    }
-
-    fn round(&self, ground: &Ground, round: u64, operations: u64) {
+    fn round(&self, ground: &Ground, round: u64) {
+        let operations = self.operations();
         let world = match World::new(self.threads, operations) {
             Ok(world) => Arc::new(world),
             Err(violation) => return ground.check_failed(Kind::Agents, round, violation),

@@ -132,6 +132,12 @@ impl Pool {
     fn opened(&self) -> std::sync::MutexGuard<'_, Result<(), Violation>> {
         self.opened.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Decisions of each thread in a round: many time slices, so that the threads meet, and few enough that
+    /// a run of some seconds goes through all phases, with a thousand threads too.
+    fn operations(&self) -> u64 {
+        (200_000 / u64::from(self.scale.threads)).clamp(5_000, 50_000)
+    }
 }
 
 impl Part for Pool {
@@ -147,13 +153,8 @@ impl Part for Pool {
         self.scale.threads
     }
 
-    /// Many time slices, so that the threads meet, and few enough that a run of some seconds goes through
-    /// all phases, with a thousand threads too.
-    fn round_operations(&self) -> u64 {
-        (200_000 / u64::from(self.scale.threads)).clamp(5_000, 50_000)
-    }
-
-    fn round(&self, ground: &Ground, round: u64, operations: u64) {
+    fn round(&self, ground: &Ground, round: u64) {
+        let operations = self.operations();
         let world = World {
             pool: &self.blocks,
             directory: &self.directory,

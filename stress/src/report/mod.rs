@@ -211,18 +211,15 @@ impl fmt::Display for Report {
 /// The command that runs the same decisions again: of the round that broke, or of all.
 fn repeat(plan: &Plan, outcome: &Outcome) -> String {
     let Plan { seed, threads, blocks, first_round, plant, .. } = plan;
-    let of_rounds =
-        |part: &PartOutcome, rounds: u64| rounds * part.round_operations * u64::from(part.threads);
     let broken = match &outcome.ending {
         Ending::Broken(broken) => broken.part.map(|part| (part, broken.round)),
         _ => None,
     };
-    let (only, from, operations) = if let Some((part, round)) = broken {
-        let parts = outcome.parts.iter().filter(|outcome| outcome.kind == part);
-        (vec![part], round, parts.map(|part| of_rounds(part, 1)).sum())
+    let (only, from, rounds) = if let Some((part, round)) = broken {
+        (vec![part], round, 1)
     } else {
-        let all = outcome.parts.iter().map(|part| of_rounds(part, part.rounds)).max();
-        (plan.parts.clone(), *first_round, plan.operations.or(all).unwrap_or_default())
+        let most = outcome.parts.iter().map(|part| part.rounds).max().unwrap_or_default();
+        (plan.parts.clone(), *first_round, plan.rounds.unwrap_or(most))
     };
     let only: Vec<_> = if only == Kind::ALL { Vec::new() } else { only };
     let only: Vec<_> = only.iter().map(|part| format!(" --only {part}")).collect();
@@ -233,9 +230,10 @@ fn repeat(plan: &Plan, outcome: &Outcome) -> String {
         let time = humantime::format_duration(freezes.time);
         format!(" --freeze {} --freeze-time {time}", freezes.per_second)
     });
+    let faults = if plan.faults { " --faults" } else { "" };
     format!(
         "cargo run --release -p latchless-stress -- run --seed {seed} --threads {threads} --blocks \
-         {blocks} --first-round {from} --operations {operations}{only}{}{plant}",
+         {blocks} --first-round {from} --rounds {rounds}{only}{}{faults}{plant}",
         freezes.unwrap_or_default(),
     )
 }

@@ -1,0 +1,52 @@
+//! The garage: lanes between two steps. The run's own threads step them, so that they can be frozen in the
+//! middle of a step.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use latchless_engine::Lane;
+use latchless_engine::backend::scripted::ScriptedBackend;
+
+/// How long a thread without work sleeps.
+const NAP: Duration = Duration::from_micros(50);
+
+/// Lanes that nobody steps right now.
+#[derive(Default)]
+pub(super) struct Garage(Mutex<VecDeque<Lane<ScriptedBackend>>>);
+
+impl Garage {
+    pub(super) fn park(&self, lanes: impl IntoIterator<Item = Lane<ScriptedBackend>>) {
+        self.lanes().extend(lanes);
+    }
+
+    /// Steps the lane that has waited longest; one that is closed is dropped. `false`: there was none.
+    pub(super) fn step(&self) -> bool {
+        let Some(mut lane) = self.take() else {
+            thread::sleep(NAP);
+            return false;
+        };
+        let report = lane.step();
+        if report.closed {
+            return true;
+        }
+        self.park([lane]);
+        if !report.progressed() {
+            thread::sleep(NAP);
+        }
+        true
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.lanes().is_empty()
+    }
+
+    fn take(&self) -> Option<Lane<ScriptedBackend>> {
+        self.lanes().pop_front()
+    }
+
+    fn lanes(&self) -> MutexGuard<'_, VecDeque<Lane<ScriptedBackend>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

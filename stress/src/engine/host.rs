@@ -1,0 +1,299 @@
+//! A host's thread: submits, reads, cancels and goes, and knows what each answer must be.
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use latchless::{AgentHandle, AllocateError, RequestId};
+use latchless_engine::backend::scripted::ScriptedBackend;
+use latchless_engine::{
+    Event, FinishReason, Priority, Request, RequestError, SubmitError, SwapError, TokenStream,
+    TryRecvError,
+};
+use latchless_freezing::times_frozen;
+
+use super::phases::{Action, Phase};
+use super::{AGENTS, COLUMNS, Came, Served, Timed, backends};
+use crate::crew::roll::Present;
+use crate::stop::Stop;
+use crate::tally::Counts;
+use crate::violation::Violation;
+
+/// Decisions between two contributions to the tally.
+const TALLY_EVERY: u64 = 16;
+/// How long a reader that waits sleeps.
+const NAP: Duration = Duration::from_micros(20);
+
+/// A request, and what was read of it.
+struct Asked {
+    question: usize,
+    stream: TokenStream,
+    text: String,
+    max_tokens: u32,
+}
+
+/// One thread's state in a round.
+pub(super) struct Host<'a> {
+    served: &'a Served,
+    stop: &'a Stop,
+    present: &'a Present<'a>,
+    phase: Phase,
+    agents: Vec<AgentHandle>,
+    asked: Vec<Asked>,
+    /// A request that may have ended.
+    last: Option<RequestId>,
+    counts: Counts,
+}
+
+impl<'a> Host<'a> {
+    pub(super) fn new(
+        served: &'a Served,
+        stop: &'a Stop,
+        present: &'a Present<'a>,
+        phase: Phase,
+    ) -> Result<Self, Violation> {
+        // Each thread has some agents for itself: an agent's requests follow each other.
+        let names = (0..AGENTS).map(|agent| format!("host-{}-{agent}", present.thread));
+        let agents = names.map(|name| served.engine.agent(&name));
+        let agents = agents.collect::<Result<_, _>>();
+        let agents =
+            agents.map_err(|error| Violation::answer("there is room for agents", error))?;
+        let counts = Counts::new(&COLUMNS);
+        Ok(Self { served, stop, present, phase, agents, asked: Vec::new(), last: None, counts })
+    }
+
+    /// Carries out `operations` decisions, or as many as come before the stop, and reads every stream to
+    /// its end.
+    pub(super) fn run(&mut self, rng: &mut Rng, operations: u64) -> Result<(), Violation> {
+        for done in 1..=operations {
+            if self.stop.is_stopped() {
+                break;
+            }
+            self.present.beat();
+            let action = self.phase.decide(rng);
+            self.counts.actions[action as usize] += 1;
+            self.carry_out(action, rng)?;
+            if done % TALLY_EVERY == 0 {
+                self.served.tally.offer(&mut self.counts);
+            }
+        }
+        while !self.asked.is_empty() {
+            self.finish(0)?;
+        }
+        self.served.tally.collect(&mut self.counts);
+        Ok(())
+    }
+
+    fn carry_out(&mut self, action: Action, rng: &mut Rng) -> Result<(), Violation> {
+        let pick = rng.usize(..).checked_rem(self.asked.len());
+        match (action, pick) {
+            (Action::Submit, Some(oldest)) if self.asked.len() >= self.phase.most_held() => {
+                self.read(oldest).map(drop)
+            }
+            (Action::Submit, _) => self.submit(rng),
+            (Action::BadRequest, _) => self.bad_request(rng),
+            (Action::Swap, _) => self.swap(rng),
+            (Action::FailedLoad, _) => self.failed_load(),
+            (Action::Spoil, _) => {
+                self.spoil(rng);
+                Ok(())
+            }
+            (Action::CancelById, _) => {
+                if let Some(request) = self.last {
+                    self.timed(Timed::Cancel, |this| this.served.engine.cancel(request));
+                }
+                Ok(())
+            }
+            (_, None) => Ok(()),
+            (Action::Read, Some(at)) => self.read(at).map(drop),
+            (Action::Finish, Some(at)) => self.finish(at),
+            (Action::Cancel, Some(at)) => {
+                self.timed(Timed::Cancel, |this| this.asked[at].stream.cancel());
+                Ok(())
+            }
+            (Action::Vanish, Some(at)) => {
+                drop(self.asked.swap_remove(at));
+                self.count(Came::Vanished);
+                Ok(())
+            }
+        }
+    }
+
+    fn submit(&mut self, rng: &mut Rng) -> Result<(), Violation> {
+        let question = rng.usize(..);
+        let max_tokens = rng.u32(1..40);
+        let priority = [Priority::Low, Priority::Normal, Priority::High][rng.usize(0..3)];
+        let prompt = self.served.talk.prompt(question);
+        let mut request = Request::text(prompt).max_tokens(max_tokens).priority(priority);
+        if rng.u8(0..16) == 0 {
+            request = request.deadline(Instant::now() + Duration::from_micros(rng.u64(0..2_000)));
+        }
+        let agent = self.agents[rng.usize(0..AGENTS)];
+        let submitted = self.timed(Timed::Submit, |this| this.served.engine.submit(agent, request));
+        match submitted {
+            Ok(stream) => {
+                self.last = Some(stream.id());
+                self.asked.push(Asked { question, stream, text: String::new(), max_tokens });
+                self.count(Came::Submitted);
+                Ok(())
+            }
+            Err(
+                SubmitError::Blocks(AllocateError::Exhausted { .. })
+                | SubmitError::TooManyRequests { .. }
+                | SubmitError::PromptTooLong { .. },
+            ) => {
+                self.count(Came::Refused);
+                // Room comes from what ends.
+                if self.asked.is_empty() { Ok(()) } else { self.finish(0) }
+            }
+            Err(error) => Err(Violation::answer("a request that is right", error)),
+        }
+    }
+
+    /// Reads what is there; `true` when that was the end.
+    fn read(&mut self, at: usize) -> Result<bool, Violation> {
+        let asked = &mut self.asked[at];
+        loop {
+            match asked.stream.try_recv() {
+                Ok(Event::Finished(_)) | Err(TryRecvError::Ended) => break,
+                Ok(event) => asked.text.push_str(event.text()),
+                Err(TryRecvError::Empty) => return Ok(false),
+            }
+        }
+        let asked = self.asked.swap_remove(at);
+        self.judge(&asked)?;
+        Ok(true)
+    }
+
+    fn finish(&mut self, at: usize) -> Result<(), Violation> {
+        // It beats no more until the end has come: a stream that never ends is a stall.
+        while !self.read(at)? {
+            thread::sleep(NAP);
+        }
+        self.present.beat();
+        Ok(())
+    }
+
+    /// Whether an answer is what it must be.
+    fn judge(&mut self, asked: &Asked) -> Result<(), Violation> {
+        let Asked { question, stream, text, max_tokens } = asked;
+        let whole = self.served.talk.answer(*question);
+        let wrong = |what| Violation::answer(what, (stream.completion(), text, whole));
+        let Some(completion) = stream.completion() else {
+            return Err(wrong("a stream ends with a completion"));
+        };
+        if !whole.starts_with(text.as_str()) {
+            return Err(wrong("an answer"));
+        }
+        if let Some(first) = completion.timings.first_token {
+            self.counts.record(Timed::FirstToken as usize, first);
+        }
+        let tokens = u64::from(completion.usage.generated_tokens);
+        self.counts.outcomes[Came::Tokens as usize] += tokens;
+        let resumed = u64::from(completion.usage.resumed_tokens);
+        self.counts.outcomes[Came::Resumed as usize] += resumed;
+        match &completion.reason {
+            FinishReason::EndOfGeneration if text == whole => self.count(Came::Completed),
+            FinishReason::Length if text.len() == *max_tokens as usize => {
+                self.count(Came::Completed);
+            }
+            FinishReason::Cancelled => self.count(Came::Cancelled),
+            FinishReason::Deadline => self.count(Came::Late),
+            FinishReason::Failed(RequestError::LaneGone) => {
+                return Err(wrong("no lane goes before its requests"));
+            }
+            FinishReason::Failed(_) if !self.served.is_sound(completion.generation) => {
+                self.count(Came::Failed);
+            }
+            _ => return Err(wrong("how a request ended")),
+        }
+        Ok(())
+    }
+
+    fn bad_request(&mut self, rng: &mut Rng) -> Result<(), Violation> {
+        let agent = self.agents[0];
+        let (request, right): (_, fn(&SubmitError) -> bool) = match rng.u8(0..4) {
+            0 => (Request::text(""), |error| matches!(error, SubmitError::EmptyPrompt)),
+            1 => (Request::text("?").max_tokens(0), |error| {
+                matches!(error, SubmitError::ZeroMaxTokens)
+            }),
+            2 => (Request::text("?").stop(""), |error| {
+                matches!(error, SubmitError::EmptyStop { .. })
+            }),
+            _ => (Request::text("long ".repeat(20_000)), |error| {
+                matches!(error, SubmitError::PromptTooLong { .. })
+            }),
+        };
+        match self.served.engine.submit(agent, request) {
+            Err(error) if right(&error) => Ok(()),
+            other => Err(Violation::answer("a request that is wrong", other.map(|s| s.id()))),
+        }
+    }
+
+    fn swap(&mut self, rng: &mut Rng) -> Result<(), Violation> {
+        let made = backends::make(rng, self.served.faults);
+        // Known before anything of it can be answered.
+        let mut generations = self.served.generations();
+        match self.served.engine.swap_stepped(made.backends) {
+            Ok((_, lanes)) => {
+                generations.push(made.is_sound);
+                self.served.garage.park(lanes);
+                self.count(Came::Swapped);
+                Ok(())
+            }
+            // What was replaced last has not ended.
+            Err(SwapError::Draining(_) | SwapError::Swapping) => Ok(()),
+            Err(error) => Err(Violation::answer("a swap", error.to_string())),
+        }
+    }
+
+    fn failed_load(&mut self) -> Result<(), Violation> {
+        let before = self.served.engine.generation();
+        match self.served.engine.swap(|| Err::<Vec<ScriptedBackend>, _>("no such model")) {
+            Err(SwapError::Load("no such model")) => self.count(Came::FailedLoad),
+            Err(SwapError::Draining(_) | SwapError::Swapping) => {}
+            other => {
+                let found = other.map_err(|error| error.to_string());
+                return Err(Violation::answer("a model that cannot be loaded", found));
+            }
+        }
+        let now = self.served.engine.generation();
+        if now >= before { Ok(()) } else { Err(Violation::answer("a generation", (before, now))) }
+    }
+
+    /// Whatever the files are, no request may see it.
+    fn spoil(&mut self, rng: &mut Rng) {
+        if !self.served.faults {
+            return;
+        }
+        let Ok(folder) = fs::read_dir(self.served.cache.path()) else { return };
+        let files: Vec<_> = folder.flatten().map(|entry| entry.path()).collect();
+        let Some(file) = rng.choice(&files) else { return };
+        // It may have gone meanwhile, which is as good.
+        let spoilt = match rng.u8(0..3) {
+            0 => fs::remove_file(file),
+            1 => fs::write(file, b"not what was here"),
+            _ => fs::OpenOptions::new().write(true).open(file).and_then(|file| file.set_len(100)),
+        };
+        if spoilt.is_ok() {
+            self.count(Came::Spoilt);
+        }
+    }
+
+    fn count(&mut self, came: Came) {
+        self.counts.outcomes[came as usize] += 1;
+    }
+
+    /// Times an operation in which this thread was not frozen.
+    fn timed<R>(&mut self, timed: Timed, operation: impl FnOnce(&mut Self) -> R) -> R {
+        let frozen = times_frozen();
+        let begun = Instant::now();
+        let result = operation(self);
+        let time = begun.elapsed();
+        if times_frozen() == frozen {
+            self.counts.record(timed as usize, time);
+        }
+        result
+    }
+}

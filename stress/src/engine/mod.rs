@@ -1,0 +1,248 @@
+//! The engine under load, on the scripted backend: hosts submit, read, cancel and go while lanes step,
+//! models are replaced and backends fail. Every stream ends with the reason that it must have, every answer
+//! is what the script says, and nothing is held when all have ended.
+
+mod backends;
+mod garage;
+mod host;
+mod phases;
+mod talk;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use latchless_engine::{CacheConfig, Engine as Inner, EngineConfig};
+use tempfile::TempDir;
+
+use self::garage::Garage;
+use self::host::Host;
+use self::phases::{Action, Phase};
+use self::talk::Talk;
+use crate::crew::Ground;
+use crate::part::{Fill, Kind, Part};
+use crate::plan::Plan;
+use crate::seed::generator;
+use crate::tally::{Columns, Tally};
+use crate::violation::Violation;
+
+/// Threads that step lanes.
+const STEPPERS: u16 = 2;
+/// Agents of each host.
+const AGENTS: usize = 3;
+/// Blocks of each lane's pool: fewer than the hosts want.
+const BLOCKS: u32 = 200;
+/// Bytes of the cache's folder: so few that files go.
+const CACHE: u64 = 64 << 10;
+/// How long what was replaced may take to go when nothing runs any more.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// What comes of a decision.
+#[derive(Debug, Clone, Copy)]
+enum Came {
+    Submitted,
+    Refused,
+    Completed,
+    Cancelled,
+    /// Ended by their deadline.
+    Late,
+    /// Ended by a fault of the backend.
+    Failed,
+    /// Streams that were dropped.
+    Vanished,
+    Tokens,
+    /// Tokens that came from the disk.
+    Resumed,
+    Swapped,
+    FailedLoad,
+    /// Files of the cache that were damaged or removed.
+    Spoilt,
+}
+
+/// What is timed.
+#[derive(Debug, Clone, Copy)]
+enum Timed {
+    Submit,
+    Cancel,
+    FirstToken,
+}
+
+static COLUMNS: Columns = Columns {
+    actions: &Action::NAMES,
+    outcomes: &[
+        "submitted",
+        "refused",
+        "completed",
+        "cancelled",
+        "late",
+        "failed by a fault",
+        "vanished",
+        "tokens",
+        "tokens from disk",
+        "swaps",
+        "failed loads",
+        "spoilt files",
+    ],
+    needed: Came::Completed as usize,
+    timed: &["submit", "cancel", "first token"],
+};
+
+/// An engine, and what is known of it.
+struct Served {
+    engine: Inner,
+    garage: Garage,
+    talk: Talk,
+    tally: Tally,
+    /// Whether backends fail.
+    faults: bool,
+    /// Of each model generation, whether its backend keeps its word.
+    generations: Mutex<Vec<bool>>,
+    cache: TempDir,
+}
+
+impl Served {
+    fn generations(&self) -> MutexGuard<'_, Vec<bool>> {
+        self.generations.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_sound(&self, generation: u64) -> bool {
+        self.generations().get(generation as usize).copied().unwrap_or(true)
+    }
+}
+
+/// The part.
+pub(crate) struct Engine {
+    served: Served,
+    hosts: u16,
+    seed: u64,
+}
+
+impl Engine {
+    pub(crate) fn new(plan: &Plan) -> anyhow::Result<Self> {
+        let hosts = plan.threads;
+        let cache = TempDir::with_prefix("latchless-stress-")?;
+        let mut rng = generator(plan.seed, Kind::Engine, u64::MAX, 0);
+        let made = backends::make(&mut rng, plan.faults);
+        let config = EngineConfig::default()
+            .blocks(BLOCKS)
+            .max_agents(u32::from(hosts) * AGENTS as u32)
+            .max_requests(u32::from(hosts) * 8)
+            .stream_events(8)
+            .idle_tokens(200)
+            .parked_bytes(1 << 20)
+            .cache(CacheConfig::new(cache.path(), CACHE));
+        let (engine, lanes) = Inner::with_lanes(made.backends, config)?;
+        let garage = Garage::default();
+        garage.park(lanes);
+        let served = Served {
+            engine,
+            garage,
+            talk: Talk::new()?,
+            tally: Tally::new(&COLUMNS),
+            faults: plan.faults,
+            generations: Mutex::new(vec![made.is_sound]),
+            cache,
+        };
+        Ok(Self { served, hosts, seed: plan.seed })
+    }
+
+    /// Steps until a condition holds; nobody else is there.
+    fn step_until(&self, what: &'static str, done: impl Fn() -> bool) -> Result<(), Violation> {
+        let begun = Instant::now();
+        while !done() {
+            if begun.elapsed() > PATIENCE {
+                return Err(Violation::answer(what, self.served.engine.pending()));
+            }
+            self.served.garage.step();
+        }
+        Ok(())
+    }
+
+    /// Decisions of each host in a round. A request takes a hundred steps and more: fewer than of the other
+    /// parts.
+    fn operations(&self) -> u64 {
+        (4_000 / u64::from(self.hosts)).clamp(50, 1_000)
+    }
+}
+
+impl Part for Engine {
+    fn kind(&self) -> Kind {
+        Kind::Engine
+    }
+
+    fn phase(&self, round: u64) -> &'static str {
+        Phase::of_round(round).name()
+    }
+
+    fn threads(&self) -> u16 {
+        self.hosts
+    }
+
+    fn round(&self, ground: &Ground, round: u64) {
+        let operations = self.operations();
+        let hosts = AtomicUsize::new(self.hosts.into());
+        ground.round(Kind::Engine, round, self.hosts + STEPPERS, |thread, present| {
+            if thread >= self.hosts {
+                while hosts.load(Ordering::Acquire) > 0 {
+                    present.beat();
+                    self.served.garage.step();
+                }
+                return Ok(());
+            }
+            // Also when it panics: the steppers wait for it.
+            let _leaves = Leaves(&hosts);
+            let mut rng = generator(self.seed, Kind::Engine, round, thread);
+            let phase = Phase::of_round(round);
+            Host::new(&self.served, &ground.stop, present, phase)?.run(&mut rng, operations)
+        });
+    }
+
+    fn check(&self, _round: u64) -> Result<(), Violation> {
+        let engine = &self.served.engine;
+        // Those whose readers have gone end by the steps that follow.
+        self.step_until("requests end", || engine.pending().is_empty())?;
+        for pool in engine.pools() {
+            let (usage, census) = (pool.usage(), pool.census());
+            if usage.used != 0 || census.free != census.total {
+                return Err(Violation::answer("all blocks are free", (usage, census)));
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&self) -> Result<(), Violation> {
+        let Served { engine, garage, .. } = &self.served;
+        thread::scope(|scope| {
+            // It waits for the lanes, which are stepped here.
+            scope.spawn(|| engine.shutdown());
+            self.step_until("lanes end", || garage.is_empty())
+        })
+    }
+
+    fn look(&self) -> Result<Fill, Violation> {
+        let mut fill = Fill::default();
+        for pool in self.served.engine.pools() {
+            let usage = pool.usage();
+            if u64::from(usage.total) != u64::from(usage.free) + u64::from(usage.used) {
+                return Err(Violation::answer("a pool's usage", usage));
+            }
+            fill.used += u64::from(usage.used);
+            fill.total += u64::from(usage.total);
+        }
+        Ok(fill)
+    }
+
+    fn tally(&self) -> &Tally {
+        &self.served.tally
+    }
+}
+
+/// A host that leaves.
+struct Leaves<'a>(&'a AtomicUsize);
+
+impl Drop for Leaves<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}

@@ -1,0 +1,48 @@
+//! What is asked, and what must be answered: the script's letters depend on every token before them, so a
+//! lane that mixes up two requests, two turns or two models says something else.
+
+use anyhow::Context;
+use latchless_engine::backend::scripted::{Script, ScriptedBackend, ScriptedBuilder};
+use latchless_engine::{Engine, EngineConfig, Request};
+
+/// Tokens of a whole answer.
+pub(super) const TOKENS: u32 = 24;
+/// What most prompts begin with.
+const INSTRUCTIONS: &str =
+    "You are one of many agents that share this engine. Answer what is asked. ";
+const QUESTIONS: usize = 24;
+
+/// A backend that knows the answers.
+pub(super) fn backend() -> ScriptedBuilder {
+    ScriptedBackend::builder(Script::Babble { tokens: TOKENS })
+}
+
+/// All questions of a run, and their answers.
+pub(super) struct Talk {
+    asked: Vec<(String, String)>,
+}
+
+impl Talk {
+    /// Asks each question once, where nobody else is.
+    pub(super) fn new() -> anyhow::Result<Self> {
+        let asked = (0..QUESTIONS).map(|question| {
+            let instructions = if question % 4 == 0 { "" } else { INSTRUCTIONS };
+            let more = "and on ".repeat(question % 7);
+            let prompt = format!("{instructions}Question {question}, {more}?");
+            let engine = Engine::start(backend().build(), EngineConfig::default())?;
+            let stream = engine.submit(engine.agent("alone")?, Request::text(prompt.as_str()))?;
+            let answer = stream.wait();
+            answer.completion.reason.is_success().then_some(()).context("no answer")?;
+            Ok((prompt, answer.text))
+        });
+        Ok(Self { asked: asked.collect::<anyhow::Result<_>>()? })
+    }
+
+    pub(super) fn prompt(&self, question: usize) -> &str {
+        &self.asked[question % QUESTIONS].0
+    }
+
+    pub(super) fn answer(&self, question: usize) -> &str {
+        &self.asked[question % QUESTIONS].1
+    }
+}
