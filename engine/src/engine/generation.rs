@@ -6,16 +6,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use atomic_waker::AtomicWaker;
-use latchless::AgentHandle;
 
 use super::control::{Control, Front};
 use super::error::Draining;
+use super::route::Routes;
 use super::shared::Shared;
 use super::wake::thread_waker;
 use super::warm::OnDisk;
-
-/// An agent without a lane.
-const NOWHERE: u32 = 0;
 
 /// The longest a wait for a generation's end sleeps before it looks again; see `gate`.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
@@ -25,11 +22,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 pub(crate) struct Generation {
     pub(crate) number: u64,
     lanes: Box<[Arc<Shared>]>,
-    /// By the agents' slots, the lane's index and one, or nowhere. A slot's next agent inherits it: that
-    /// is as good a lane as another.
-    routes: Box<[AtomicU32]>,
-    /// Where the search for a lane with little to do starts.
-    turn: AtomicU32,
+    routes: Routes,
     watch: Arc<Watch>,
     on_disk: Option<OnDisk>,
 }
@@ -46,9 +39,8 @@ impl Generation {
         let watch = Arc::new(Watch::new(controls));
         Self {
             number,
+            routes: Routes::new(agents, lanes.len()),
             lanes: lanes.into(),
-            routes: (0..agents).map(|_| AtomicU32::new(NOWHERE)).collect(),
-            turn: AtomicU32::new(0),
             watch,
             on_disk,
         }
@@ -63,6 +55,11 @@ impl Generation {
         &self.lanes
     }
 
+    /// Which agent is where.
+    pub(super) fn routes(&self) -> &Routes {
+        &self.routes
+    }
+
     /// What is left of it, to be watched without keeping it.
     pub(crate) fn watch(&self) -> &Arc<Watch> {
         &self.watch
@@ -74,39 +71,6 @@ impl Generation {
             let gate = &lane.control.gate;
             gate.is_retired() || !gate.is_closed()
         })
-    }
-
-    /// The lane that an agent's requests go to: where the last one went, unless that lane is gone, or else
-    /// the one with the fewest requests.
-    pub(crate) fn lane_of(&self, agent: AgentHandle) -> &Arc<Shared> {
-        let first = &self.lanes[0];
-        if self.lanes.len() == 1 {
-            return first;
-        }
-        let Some(route) = self.routes.get(agent.slot() as usize) else { return first };
-        // Relaxed: a lane is reached through `lanes`, which does not change.
-        let now = route.load(Ordering::Relaxed);
-        let there = now.checked_sub(1).and_then(|index| self.lanes.get(index as usize));
-        if let Some(lane) = there.filter(|lane| !lane.control.gate.is_closed()) {
-            return lane;
-        }
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed) as usize;
-        let count = self.lanes.len();
-        let index = (0..count)
-            .map(|step| (turn + step) % count)
-            .min_by_key(|index| {
-                let gate = &self.lanes[*index].control.gate;
-                (gate.is_closed(), gate.inside())
-            })
-            .unwrap_or(0);
-        // Of two threads of one agent one wins, and both go where it went.
-        match route.compare_exchange(now, index as u32 + 1, Ordering::Relaxed, Ordering::Relaxed) {
-            Ok(_) => &self.lanes[index],
-            Err(theirs) => theirs
-                .checked_sub(1)
-                .and_then(|index| self.lanes.get(index as usize))
-                .unwrap_or(first),
-        }
     }
 }
 

@@ -74,9 +74,10 @@ impl Engine {
         Ok((engine, lane))
     }
 
-    /// An engine with a lane for each context. Each has its own pool, its own thread if it is
-    /// [spawned](Lane::spawn), and its own agents: an agent's requests go where its first one went, which
-    /// is the lane with the fewest requests. A lane that fails takes its own requests along, and its
+    /// An engine with a lane for each context of one model. Each has its own pool, its own thread if it is
+    /// [spawned](Lane::spawn), and its own agents: an agent's requests go where its first one went. That
+    /// is the lane with the fewest requests and agents, or one where other agents' prompts began the same,
+    /// when computing that again would cost more than the company. A lane that fails takes its own requests along, and its
     /// agents go to others.
     ///
     /// # Errors

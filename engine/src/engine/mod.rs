@@ -50,6 +50,7 @@ mod pressure;
 mod queue;
 mod request;
 mod roster;
+mod route;
 mod running;
 mod shared;
 mod stream;

@@ -34,7 +34,10 @@ impl Engine {
         loop {
             let generation = self.handle().live.load_full();
             let name = generation.on_disk().and_then(|on_disk| on_disk.warm().names.of(agent));
-            match generation.lane_of(agent).submit(agent, name, &request, submitted) {
+            // All lanes of a generation have one model.
+            let prompt = generation.lanes()[0].tokens_of(&request.prompt)?;
+            let lane = generation.lane_of(agent, &prompt);
+            match lane.submit(agent, name, prompt, &request, submitted) {
                 // A swap came between: its generation is there already, and the next may only come when
                 // this one is gone. Or the lane went, and the next look finds another.
                 Err(Turned::Elsewhere) if generation.is_served() => {}
@@ -65,11 +68,11 @@ impl Shared {
         &self,
         agent: AgentHandle,
         name: Option<AgentId>,
+        mut prompt: Vec<Token>,
         request: &Request,
         submitted: Instant,
     ) -> Result<TokenStream, Turned> {
-        let Request { prompt, max_tokens, sampling, stops, priority, deadline } = request;
-        let mut prompt = self.tokens_of(prompt)?;
+        let Request { max_tokens, sampling, stops, priority, deadline, .. } = request;
         let sequence_tokens = self.limits.tokens_per_sequence;
         let too_long =
             || SubmitError::PromptTooLong { prompt_tokens: prompt.len(), sequence_tokens };

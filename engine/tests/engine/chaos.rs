@@ -126,7 +126,8 @@ fn whatever_fails_everybody_ends_and_nothing_is_kept() {
         let config = EngineConfig::default()
             .blocks(200)
             .stream_events(dice.u32(1..20))
-            .idle_tokens([0, 50, u32::MAX][dice.usize(0..3)]);
+            .idle_tokens([0, 50, u32::MAX][dice.usize(0..3)])
+            .parked_bytes([0, 200, u64::MAX][dice.usize(0..3)]);
         let (engine, mut lane, _) = stepped_with(backend, config);
         for mut one in run(&engine, &mut lane, &mut dice) {
             one.read();

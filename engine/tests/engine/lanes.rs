@@ -47,6 +47,32 @@ fn agents_are_spread_and_stay() {
     assert_eq!(engine.pending(), []);
 }
 
+/// New agents go where their instructions are, until that lane has much more to do than another one.
+#[test]
+fn agents_with_common_instructions_come_together() {
+    let lanes_of = |instructions: &str, agents: usize| -> Vec<u32> {
+        let backends: Vec<_> = (0..3).map(|_| babble(1).sequences(8).build()).collect();
+        let (engine, mut lanes) = Engine::with_lanes(backends, EngineConfig::default()).unwrap();
+        let mut streams = Vec::new();
+        for index in 0..agents {
+            let agent = engine.agent(&format!("agent {index}")).unwrap();
+            let prompt = Request::text(format!("{instructions}{index} asks"));
+            streams.push(engine.submit(agent, prompt).unwrap());
+            // The one before has been answered: what counts is where agents are.
+            for lane in &mut lanes {
+                lane.run_until_idle(ENOUGH);
+            }
+        }
+        lanes.iter_mut().map(|lane| lane.backend().probe().samples() as u32 / 2).collect()
+    };
+    let long = "be brief, be kind, say what you know. ".repeat(20);
+    assert_eq!(lanes_of(&long, 3), [3, 0, 0], "760 tokens are worth three agents");
+    assert_eq!(lanes_of(&long, 4), [3, 1, 0], "and then another lane computes them, too");
+    assert_eq!(lanes_of(&long, 9), [3, 3, 3]);
+    assert_eq!(lanes_of(&long[..100], 6), [2, 2, 2], "100 tokens are not worth one");
+    assert_eq!(lanes_of("", 6), [2, 2, 2]);
+}
+
 /// A lane that panics takes its own requests along, and its agents find another one.
 #[test]
 fn a_lane_s_failure_is_its_own() {
