@@ -6,6 +6,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(target_os = "linux")]
+mod frozen;
 mod interval;
 mod latency;
 mod overhead;
@@ -25,6 +27,12 @@ use latchless_engine::backend::llama::{
 };
 
 use self::report::Report;
+
+/// The system's allocator has locks: a host that is frozen under one of them stops the lane when that gives
+/// back what the host allocated. This one gives back to other threads by an atomic push. Everything that is
+/// compared has the same; llama.cpp keeps the system's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Measures the engine beside a plain llama.cpp loop, and prints a table
 #[derive(Debug, Parser)]
@@ -46,7 +54,8 @@ struct Args {
     #[arg(long)]
     quick: bool,
 
-    /// Only the figures whose group has this name: throughput, latency, interval, swap, overhead
+    /// Only the figures whose group has this name: throughput, latency, interval, swap, overhead,
+    /// frozen (Linux)
     #[arg(long, value_name = "GROUP")]
     only: Option<String>,
 }
@@ -98,6 +107,10 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     }
     if wanted("latency") {
         latency::measure(&bench, &mut report)?;
+    }
+    #[cfg(target_os = "linux")]
+    if wanted("frozen") {
+        frozen::measure(&bench, &mut report)?;
     }
     if wanted("interval") {
         interval::measure(&bench, &mut report)?;

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::pthread::{Pthread, pthread_kill, pthread_self};
+use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::sys::time::{TimeSpec, TimeValLike};
 use nix::time::{ClockId, ClockNanosleepFlags, clock_gettime, clock_nanosleep};
@@ -225,6 +226,14 @@ pub fn times_frozen() -> u32 {
     let times = PLACES.get(PLACE.get()).map_or(0, |place| place.frozen.load(Ordering::Relaxed));
     compiler_fence(Ordering::SeqCst);
     times
+}
+
+/// How often the system took the calling thread off its core although it could have gone on. Equal before
+/// and after some work: what that took was its own, waits for others included.
+pub fn times_preempted() -> u64 {
+    // It fails for arguments that are not these.
+    getrusage(UsageWho::RUSAGE_THREAD)
+        .map_or(0, |usage| usage.involuntary_context_switches() as u64)
 }
 
 #[cfg(test)]
