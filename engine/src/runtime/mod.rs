@@ -8,15 +8,25 @@
 //!   how a host reads and changes them;
 //! - [`spawner`] limits how many agents run, takes back the slots of those that give no sign of life, and
 //!   starts agents as threads and as processes whose output is kept;
+//! - [`turn`] is what becomes of one claim: a model or a program does the task, and everything is given back
+//!   on every path;
+//! - [`flow`] lets several agents do the tasks of a plan, until all have ended, whatever happens meanwhile;
 //! - [`Cancel`] ends what should not go on.
 
+mod agent;
 mod cancel;
 mod context;
 mod documents;
+pub mod flow;
 pub mod protocol;
 pub mod spawner;
 pub mod tools;
+pub mod turn;
 
+pub use self::agent::Agent;
 pub use self::cancel::{Cancel, CancelReason, OnCancel};
 pub use self::context::Context;
 pub use self::documents::Documents;
+
+#[cfg(test)]
+mod fixture;

@@ -64,6 +64,15 @@ pub use self::task::{
     ANY_AGENT, ChangesetId, Claim, NewTask, PlanId, Priority, Task, TaskId, TaskStatus,
 };
 
+/// Whether a plan with these tasks could be stored, without a store: names, sizes, dependencies.
+///
+/// # Errors
+/// As [`Store::create_plan`].
+pub fn check_tasks(name: &str, tasks: &[NewTask]) -> Result<(), StoreError> {
+    limits::name("plan", name)?;
+    graph::resolve(tasks).map(drop)
+}
+
 /// When a write counts as done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Durability {
@@ -167,6 +176,19 @@ pub trait Store: Send + Sync {
     /// See [`Store`].
     fn claim(
         &self,
+        agent: &str,
+        agent_type: &str,
+        lease: Duration,
+        durability: Durability,
+    ) -> Result<Option<Claim>, StoreError>;
+
+    /// Claims the first task of one plan that `agent` may do, as [`claim`](Self::claim) does of all plans.
+    ///
+    /// # Errors
+    /// See [`Store`].
+    fn claim_in(
+        &self,
+        plan: PlanId,
         agent: &str,
         agent_type: &str,
         lease: Duration,

@@ -113,7 +113,7 @@ pub struct AgentProcess {
     capture: Arc<Capture>,
     _cancelled: OnCancel,
     // Last: the slot is given back when the process is gone.
-    slot: AgentSlot,
+    slot: Arc<AgentSlot>,
 }
 
 impl Spawner {
@@ -130,7 +130,7 @@ impl Spawner {
         parent: &Cancel,
     ) -> Result<AgentProcess, SpawnError> {
         let slot = self.reserve(name, parent)?;
-        AgentProcess::start(slot, command, input)
+        AgentProcess::start(Arc::new(slot), command, input)
     }
 }
 
@@ -140,7 +140,7 @@ impl AgentProcess {
     /// # Errors
     /// [`SpawnError::NotStarted`], [`SpawnError::Thread`]: nothing runs.
     pub fn start(
-        slot: AgentSlot,
+        slot: Arc<AgentSlot>,
         command: &mut Command,
         input: Vec<u8>,
     ) -> Result<Self, SpawnError> {

@@ -14,6 +14,8 @@
 
 mod documents;
 mod run;
+#[cfg(test)]
+pub(super) mod scripted;
 mod toolbox;
 
 use std::fmt;

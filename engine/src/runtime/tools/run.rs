@@ -195,4 +195,4 @@ pub(crate) fn message(panic: &(dyn Any + Send)) -> String {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+mod tests;

@@ -122,7 +122,7 @@ impl fmt::Debug for Toolbox {
 #[cfg(test)]
 mod tests {
     use super::super::ReadDocument;
-    use super::super::run::tests::Scripted;
+    use super::super::scripted::Scripted;
     use super::*;
 
     #[test]

@@ -129,6 +129,21 @@ impl SqliteStore {
         self.readers.read(|db| db.prepare_cached(read)?.query_row([], |row| row.get(0)))
     }
 
+    /// Of one plan, or of all.
+    fn claim_any(
+        &self,
+        plan: Option<PlanId>,
+        [agent, kind]: [&str; 2],
+        lease: Duration,
+        durability: Durability,
+    ) -> Result<Option<Claim>, StoreError> {
+        limits::name("agent", agent)?;
+        limits::name("agent type", kind)?;
+        let (agent, kind) = (agent.to_owned(), kind.to_owned());
+        let lease = milliseconds(lease);
+        self.write(durability, move |writing| tasks::claim(writing, plan, &agent, &kind, lease))
+    }
+
     fn write<T: Send + 'static>(
         &self,
         durability: Durability,
@@ -214,11 +229,18 @@ impl Store for SqliteStore {
         lease: Duration,
         durability: Durability,
     ) -> Result<Option<Claim>, StoreError> {
-        limits::name("agent", agent)?;
-        limits::name("agent type", agent_type)?;
-        let (agent, kind) = (agent.to_owned(), agent_type.to_owned());
-        let lease = milliseconds(lease);
-        self.write(durability, move |writing| tasks::claim(writing, &agent, &kind, lease))
+        self.claim_any(None, [agent, agent_type], lease, durability)
+    }
+
+    fn claim_in(
+        &self,
+        plan: PlanId,
+        agent: &str,
+        agent_type: &str,
+        lease: Duration,
+        durability: Durability,
+    ) -> Result<Option<Claim>, StoreError> {
+        self.claim_any(Some(plan), [agent, agent_type], lease, durability)
     }
 
     fn start(&self, claim: &Claim, durability: Durability) -> Result<(), StoreError> {

@@ -124,6 +124,7 @@ pub(super) fn counts(db: &Connection, plan: Option<PlanId>) -> rusqlite::Result<
 
 pub(super) fn claim(
     writing: &mut Writing<'_>,
+    plan: Option<PlanId>,
     agent: &str,
     agent_type: &str,
     lease_ms: u64,
@@ -137,14 +138,18 @@ pub(super) fn claim(
             "SELECT id FROM (
                  SELECT * FROM (SELECT id, priority FROM tasks
                      WHERE status = 0 AND waiting = 0 AND agent_type = ?1
+                         AND (?3 IS NULL OR plan = ?3)
                      ORDER BY priority DESC, id LIMIT 1)
                  UNION ALL
                  SELECT * FROM (SELECT id, priority FROM tasks
                      WHERE status = 0 AND waiting = 0 AND agent_type = ?2
+                         AND (?3 IS NULL OR plan = ?3)
                      ORDER BY priority DESC, id LIMIT 1))
              ORDER BY priority DESC, id LIMIT 1",
         )?;
-        let found = first.query_row([agent_type, ANY_AGENT], |row| row.get(0)).optional()?;
+        let plan = plan.map(|plan| plan.0);
+        let named = params![agent_type, ANY_AGENT, plan];
+        let found = first.query_row(named, |row| row.get(0)).optional()?;
         let Some(task) = found else { return Ok(None) };
         let task: i64 = task;
         let mut take = writing.db.prepare_cached(

@@ -3,63 +3,10 @@
 
 use std::sync::{Barrier, Mutex};
 
+use super::super::scripted::Scripted;
 use super::*;
 use crate::store::Durability::Durable;
 use crate::store::{NewTask, SqliteStore, Store, StoreOptions};
-
-type Work = dyn Fn(&mut Call) -> Result<String, ToolError> + Send + Sync;
-
-/// A tool that does what a test says.
-pub(in crate::runtime) struct Scripted {
-    name: String,
-    access: Access,
-    limit: Duration,
-    work: Box<Work>,
-}
-
-impl Scripted {
-    pub(in crate::runtime) fn reading(
-        name: &str,
-        work: impl Fn(&mut Call) -> Result<String, ToolError> + Send + Sync + 'static,
-    ) -> Self {
-        let limit = Duration::from_mins(1);
-        Self { name: name.to_owned(), access: Access::Read, limit, work: Box::new(work) }
-    }
-
-    pub(in crate::runtime) fn writing(
-        name: &str,
-        work: impl Fn(&mut Call) -> Result<String, ToolError> + Send + Sync + 'static,
-    ) -> Self {
-        Self { access: Access::Write, ..Self::reading(name, work) }
-    }
-
-    pub(in crate::runtime) fn within(mut self, limit: Duration) -> Self {
-        self.limit = limit;
-        self
-    }
-}
-
-impl Tool for Scripted {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn usage(&self) -> &'static str {
-        "ANYTHING"
-    }
-
-    fn access(&self) -> Access {
-        self.access
-    }
-
-    fn time_limit(&self) -> Duration {
-        self.limit
-    }
-
-    fn call(&self, call: &mut Call) -> Result<String, ToolError> {
-        (self.work)(call)
-    }
-}
 
 struct Fixture {
     documents: Documents,

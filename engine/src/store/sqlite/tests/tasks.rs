@@ -235,3 +235,16 @@ fn those_who_wait_for_work_are_woken_by_any_process() {
     here.release(&first, Durable).unwrap();
     assert!(here.wait_for_work(seen, Duration::ZERO).unwrap());
 }
+
+#[test]
+fn a_claim_in_one_plan_leaves_the_others_alone() {
+    let fixture = Fixture::new();
+    let store = fixture.open();
+    let [first, second] =
+        ["first", "second"].map(|name| store.create_plan(name, &independent(2), Durable).unwrap());
+    let next = || store.claim_in(second, "a", "coder", LEASE, Durable).unwrap();
+    let claims: Vec<_> = std::iter::from_fn(next).collect();
+    assert_eq!(claims.len(), 2);
+    assert!(claims.iter().all(|claim| claim.plan == second));
+    assert!(store.tasks(first).unwrap().iter().all(|task| task.attempt == 0));
+}
