@@ -33,6 +33,7 @@
 #![deny(unsafe_code)]
 
 mod agent;
+mod contention;
 mod id;
 mod inbox;
 mod model;
@@ -46,26 +47,28 @@ mod tick;
 
 pub use self::agent::{
     AgentBlocks, AgentBlocksError, AgentState, AllSlotsTaken, BlockRun, BlockTables, Directory,
-    LayerBlocks, NotReplaced, Outbox, OutboxCapacity, Overtaken, RegisterError, SpawnLimit,
-    SpawnSlot, SpawnSlotId, SpawnSlots, StateMachine, StateSnapshot, TableAccess, TablePins,
-    TooManyAccesses, TransitionError, TransitionRefused,
+    DirectoryContention, LayerBlocks, NotReplaced, Outbox, OutboxCapacity, OutboxContention,
+    Overtaken, RegisterError, SpawnContention, SpawnLimit, SpawnSlot, SpawnSlotId, SpawnSlots,
+    StateMachine, StateSnapshot, TableAccess, TablePins, TooManyAccesses, TransitionError,
+    TransitionRefused,
 };
 pub use self::id::{AgentId, AgentIdError, BlockId, LayerId, RequestId};
 pub use self::inbox::{Drained, Inbox, InboxFull};
 pub use self::model::{Attention, KvBits, LiveModel, ModelGeneration, ModelSpec, SpecError};
 pub use self::plan::{
-    ChangesetId, PlanContext, RecordError, SealError, SealedChangeset, TooManyChangesets,
+    ChangesetId, PlanContention, PlanContext, RecordError, SealError, SealedChangeset,
+    TooManyChangesets,
 };
 pub use self::pool::{
     AgentHandle, AgentLimits, AllocateError, Allocation, BlockHandle, BlockLease, BlockPool,
     Census, Cleared, HandleError, Latencies, LatencyHistogram, Lease, MergeError, NoSuchAgent,
     OwnedLease, PoolConfig, PoolConfigError, PoolCounters, PoolUsage, ReconfigureError,
     ReserveError, SplitError, StripeCounters, Timed, TimedLease, TooManyAgents, TransferError,
-    WaitError,
+    WaitError, Waiting,
 };
 pub use self::task::{
     AgentType, Claim, ClaimError, Failure, ForgetError, GraphError, GraphRefusal, GraphRefused,
-    NewTask, Priority, Reclaimed, SubmitError, TaskCounts, TaskGraph, TaskId, TaskQueue,
-    TaskQueueConfig, TaskQueueConfigError, TaskStatus, WorkerId,
+    NewTask, Priority, Reclaimed, SubmitError, TaskAge, TaskContention, TaskCounts, TaskGraph,
+    TaskId, TaskQueue, TaskQueueConfig, TaskQueueConfigError, TaskStatus, WorkerId,
 };
 pub use self::tick::Tick;

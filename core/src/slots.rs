@@ -15,8 +15,16 @@ const WORD: usize = 64;
 pub(crate) struct FreeSlots {
     free: Box<[CachePadded<AtomicU64>]>,
     /// Where each thread goes on, or several that share a stripe.
-    cursors: Box<[CachePadded<AtomicUsize>]>,
+    cursors: Box<[CachePadded<Cursor>]>,
     slots: usize,
+}
+
+#[derive(Debug)]
+struct Cursor {
+    at: AtomicUsize,
+    /// Slots that another thread took first. std's, and beside what its thread touches anyway: nothing is
+    /// decided by it.
+    retries: std::sync::atomic::AtomicU64,
 }
 
 impl FreeSlots {
@@ -32,7 +40,10 @@ impl FreeSlots {
                 .map(|i| CachePadded::new(AtomicU64::new(word(i))))
                 .collect(),
             cursors: (0..stripes)
-                .map(|i| CachePadded::new(AtomicUsize::new(start_of(i, stripes, slots))))
+                .map(|i| {
+                    let at = AtomicUsize::new(start_of(i, stripes, slots));
+                    CachePadded::new(Cursor { at, retries: 0.into() })
+                })
                 .collect(),
             slots,
         }
@@ -43,7 +54,7 @@ impl FreeSlots {
     pub(crate) fn claim(&self) -> Option<usize> {
         let cursor = &self.cursors[thread_index() & (self.cursors.len() - 1)];
         // Relaxed: a cursor is a hint.
-        let at = cursor.load(Ordering::Relaxed);
+        let at = cursor.at.load(Ordering::Relaxed);
         let words = self.free.len();
         let above = u64::MAX << (at % WORD);
         // All words, and the first one twice: what is above the cursor first, the rest of it last.
@@ -54,16 +65,18 @@ impl FreeSlots {
                 _ => u64::MAX,
             };
             let word = (at / WORD + i) % words.max(1);
-            if let Some(bit) = self.claim_of(word, mask) {
+            if let Some(bit) = self.claim_of(word, mask, cursor) {
                 let slot = word * WORD + bit;
-                cursor.store(if slot + 1 == self.slots { 0 } else { slot + 1 }, Ordering::Relaxed);
+                cursor
+                    .at
+                    .store(if slot + 1 == self.slots { 0 } else { slot + 1 }, Ordering::Relaxed);
                 return Some(slot);
             }
         }
         None
     }
 
-    fn claim_of(&self, word: usize, mask: u64) -> Option<usize> {
+    fn claim_of(&self, word: usize, mask: u64, cursor: &Cursor) -> Option<usize> {
         let word = self.free.get(word)?;
         let acquire = weaker("slots.claim-relaxed", Ordering::Acquire);
         let mut free = word.load(acquire);
@@ -78,7 +91,10 @@ impl FreeSlots {
             ) {
                 Ok(_) => return Some(bit as usize),
                 Err(_) if mutant("slots.claimed-twice") => return Some(bit as usize),
-                Err(now) => free = now,
+                Err(now) => {
+                    cursor.retries.fetch_add(1, Ordering::Relaxed);
+                    free = now;
+                }
             }
         }
         None
@@ -90,6 +106,11 @@ impl FreeSlots {
         // AcqRel: the next owner comes after everything that was done with it.
         let acq_rel = weaker("slots.free-relaxed", Ordering::AcqRel);
         self.free[slot / WORD].fetch_or(bit, acq_rel) & bit == 0
+    }
+
+    /// Compare-and-swaps of claims that another thread's change came before.
+    pub(crate) fn retries(&self) -> u64 {
+        self.cursors.iter().map(|cursor| cursor.retries.load(Ordering::Relaxed)).sum()
     }
 
     /// Slots in use, the words read one after another.

@@ -75,6 +75,25 @@ fn first_come_first_served() {
 }
 
 #[test]
+fn who_waits_grows_old_and_is_counted() {
+    let pool = pool(10);
+    let agent = pool.open_account().unwrap();
+    let all = pool.allocate(agent, LAYER, 10).unwrap();
+    let [mut first, mut second] = [(); 2].map(|()| pool.allocate_async(agent, LAYER, 5));
+    assert!(look(&mut first).is_pending() && look(&mut second).is_pending());
+    let waiting = pool.waiting();
+    assert_eq!((waiting.waiters, waiting.longest), (2, Duration::ZERO));
+    let oldest = waiting.oldest.unwrap();
+    assert!(pool.waiting().oldest.unwrap() >= oldest, "it has waited on");
+    drop(all);
+    let (_first, _second) = (ready(&mut first), ready(&mut second));
+    let (waiting, counted) = (pool.waiting(), pool.counters().total());
+    assert_eq!((waiting.waiters, waiting.oldest), (0, None));
+    assert!(waiting.longest >= oldest, "the first one's");
+    assert!(counted.waited() >= waiting.longest && counted.waits == 2, "both of them");
+}
+
+#[test]
 fn a_deadline_that_passes_leaves_nothing() {
     let pool = pool(10);
     let agent = pool.open_account().unwrap();

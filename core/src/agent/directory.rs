@@ -1,11 +1,14 @@
 //! The directory: a host's names for its agents, to their handles in a pool.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
+use dashmap::try_result::TryResult;
 use thiserror::Error;
 
+use crate::contention::Tally;
 use crate::id::AgentId;
 use crate::mutant::mutant;
 use crate::pool::{AgentHandle, BlockPool, TooManyAgents};
@@ -32,6 +35,26 @@ use crate::pool::{AgentHandle, BlockPool, TooManyAgents};
 pub struct Directory {
     pool: Arc<BlockPool>,
     handles: DashMap<AgentId, AgentHandle>,
+    met: Tally<EVENTS>,
+}
+
+/// What is counted.
+enum Event {
+    Wait,
+    WaitedNanos,
+}
+
+const EVENTS: usize = Event::WaitedNanos as usize + 1;
+
+/// How often threads had to wait for each other at a directory, since it was made: see
+/// [`Directory::contention`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct DirectoryContention {
+    /// Calls that found the lock of their shard taken, those that wait now included.
+    pub waits: u64,
+    /// How long all of them together waited for it that have got it.
+    pub waited: Duration,
 }
 
 /// An agent was not registered.
@@ -53,7 +76,7 @@ pub enum RegisterError {
 impl Directory {
     /// An empty directory of the agents of `pool`.
     pub fn new(pool: Arc<BlockPool>) -> Self {
-        Self { pool, handles: DashMap::new() }
+        Self { pool, handles: DashMap::new(), met: Tally::new() }
     }
 
     /// The pool that the agents have their accounts in.
@@ -68,7 +91,7 @@ impl Directory {
     /// then.
     pub fn register(&self, id: AgentId) -> Result<AgentHandle, RegisterError> {
         let handle = self.pool.open_account()?;
-        let taken = match self.handles.entry(id.clone()) {
+        let taken = match self.entry(&id) {
             Entry::Vacant(entry) => {
                 entry.insert(handle);
                 return Ok(handle);
@@ -97,19 +120,52 @@ impl Directory {
 
     /// The agent of a name.
     pub fn get(&self, id: &AgentId) -> Option<AgentHandle> {
-        self.handles.get(id).map(|handle| *handle)
+        let handle = match self.handles.try_get(id) {
+            TryResult::Present(handle) => Some(handle),
+            TryResult::Absent => None,
+            TryResult::Locked => self.waited(|| self.handles.get(id)),
+        };
+        handle.as_deref().copied()
     }
 
     /// Unregisters an agent and takes all its blocks; returns how many it had, `None` for a name that
     /// nobody has. See [`BlockPool::free_agent`] for its leases.
     pub fn unregister(&self, id: &AgentId) -> Option<u32> {
-        let (_, handle) = self.handles.remove(id)?;
+        let handle = match self.entry(id) {
+            Entry::Occupied(entry) => entry.remove(),
+            Entry::Vacant(_) => return None,
+        };
         self.pool.close_account(handle)
     }
 
     /// Takes all blocks from the agent of a name, which stays registered; 0 for a name that nobody has.
     pub fn free_agent(&self, id: &AgentId) -> u32 {
         self.get(id).map_or(0, |handle| self.pool.free_agent(handle))
+    }
+
+    /// The place of a name, whose shard is locked until it is dropped.
+    fn entry(&self, id: &AgentId) -> Entry<'_, AgentId, AgentHandle> {
+        let entry = self.handles.try_entry(id.clone());
+        entry.unwrap_or_else(|| self.waited(|| self.handles.entry(id.clone())))
+    }
+
+    /// Takes a lock that was not free.
+    #[cold]
+    fn waited<R>(&self, lock: impl FnOnce() -> R) -> R {
+        self.met.count(Event::Wait as usize);
+        let begun = Instant::now();
+        let locked = lock();
+        let nanoseconds = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.met.add(Event::WaitedNanos as usize, nanoseconds);
+        locked
+    }
+
+    /// How often threads had to wait for each other. Wait-free: counters that are read one after another.
+    pub fn contention(&self) -> DirectoryContention {
+        DirectoryContention {
+            waits: self.met.sum(Event::Wait as usize),
+            waited: Duration::from_nanos(self.met.sum(Event::WaitedNanos as usize)),
+        }
     }
 
     /// Number of agents.
@@ -158,6 +214,25 @@ mod tests {
         assert_eq!(directory.get(&id("nobody")), None);
         assert_eq!(directory.free_agent(&id("nobody")), 0);
         assert_eq!(directory.unregister(&id("nobody")), None);
+    }
+
+    #[test]
+    fn who_waits_for_a_shard_is_counted() {
+        let directory = &directory(1);
+        directory.register(id("a")).unwrap();
+        assert_eq!(directory.contention(), DirectoryContention::default());
+        std::thread::scope(|scope| {
+            let inside = directory.entry(&id("a"));
+            let waiting = scope.spawn(|| directory.get(&id("a")));
+            while directory.contention().waits == 0 {
+                std::thread::yield_now();
+            }
+            assert_eq!(directory.contention().waited, Duration::ZERO, "it waits still");
+            drop(inside);
+            assert!(waiting.join().unwrap().is_some());
+        });
+        let contention = directory.contention();
+        assert!(contention.waits == 1 && contention.waited > Duration::ZERO, "{contention:?}");
     }
 
     #[test]

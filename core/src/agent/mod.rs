@@ -10,9 +10,11 @@ mod state;
 mod tables;
 
 pub use self::blocks::{AgentBlocks, AgentBlocksError, BlockRun, LayerBlocks};
-pub use self::directory::{Directory, RegisterError};
-pub use self::outbox::{Outbox, OutboxCapacity};
-pub use self::spawner::{AllSlotsTaken, SpawnLimit, SpawnSlot, SpawnSlotId, SpawnSlots};
+pub use self::directory::{Directory, DirectoryContention, RegisterError};
+pub use self::outbox::{Outbox, OutboxCapacity, OutboxContention};
+pub use self::spawner::{
+    AllSlotsTaken, SpawnContention, SpawnLimit, SpawnSlot, SpawnSlotId, SpawnSlots,
+};
 pub use self::state::{
     AgentState, Overtaken, StateMachine, StateSnapshot, TransitionError, TransitionRefused,
 };

@@ -20,6 +20,7 @@ use crossbeam_utils::CachePadded;
 use thiserror::Error;
 
 use self::nodes::Nodes;
+use crate::contention::Tally;
 use crate::mutant::{mutant, weaker};
 use crate::sync::{AtomicU64, Ordering};
 
@@ -82,6 +83,28 @@ pub struct Outbox<T> {
     refused: AtomicU64,
     /// 2^64 / capacity, rounded up; 0 for a capacity of 1.
     reciprocal: u64,
+    met: Tally<EVENTS>,
+}
+
+/// What is counted.
+enum Event {
+    PushRetry,
+    PopRetry,
+}
+
+const EVENTS: usize = Event::PopRetry as usize + 1;
+
+/// How often threads came into each other's way in an outbox, since it was made: see
+/// [`Outbox::contention`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct OutboxContention {
+    /// Pushes whose place another push or a pop changed first, and that were tried again.
+    pub push_retries: u64,
+    /// Pops whose item another pop or a push took first, and that were tried again.
+    pub pop_retries: u64,
+    /// Nodes that another writer took first.
+    pub node_retries: u64,
 }
 
 /// An outbox that cannot be made.
@@ -117,6 +140,7 @@ impl<T> Outbox<T> {
             popped: CachePadded::new(AtomicU64::new(0)),
             refused: AtomicU64::new(0),
             reciprocal: (u64::MAX / begin).wrapping_add(1),
+            met: Tally::new(),
         })
     }
 
@@ -153,6 +177,7 @@ impl<T> Outbox<T> {
             if swap.is_ok() {
                 break seen.node();
             }
+            self.met.count(Event::PushRetry as usize);
         };
         // Release: who begins from here sees everything before it published.
         self.tail.store(position + 1, Ordering::Release);
@@ -189,6 +214,7 @@ impl<T> Outbox<T> {
                     .fetch_add(u64::from(!mutant("outbox.popped-uncounted")), Ordering::Relaxed);
                 return self.nodes.take(node);
             }
+            self.met.count(Event::PopRetry as usize);
         }
     }
 
@@ -207,6 +233,15 @@ impl<T> Outbox<T> {
         let pushed = published - self.cells.len() as u64;
         let kept = self.popped.load(Ordering::Relaxed) + self.len() as u64;
         pushed.saturating_sub(kept) + self.refused.load(Ordering::Relaxed)
+    }
+
+    /// How often threads came into each other's way. Wait-free: counters that are read one after another.
+    pub fn contention(&self) -> OutboxContention {
+        OutboxContention {
+            push_retries: self.met.sum(Event::PushRetry as usize),
+            pop_retries: self.met.sum(Event::PopRetry as usize),
+            node_retries: self.nodes.retries(),
+        }
     }
 
     /// Items in the outbox, counted one after another.
@@ -275,6 +310,11 @@ mod nodes {
                 unsafe { *cell = Some(item) }
             });
             Ok(node)
+        }
+
+        /// Nodes that another thread took first.
+        pub(super) fn retries(&self) -> u64 {
+            self.free.retries()
         }
 
         /// What is in a node that was handed to the caller; the node is free afterwards.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use crate::contention::Tally;
 use crate::mutant::mutant;
 use crate::slots::FreeSlots;
 use crate::sync::{AtomicU64, Ordering};
@@ -59,6 +60,19 @@ impl Word {
 struct Slots {
     free: FreeSlots,
     words: Box<[AtomicU64]>,
+    /// Steps of a reservation that another thread's came before.
+    met: Tally<1>,
+}
+
+/// How often threads came into each other's way at a spawner's slots, since they were made: see
+/// [`SpawnSlots::contention`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct SpawnContention {
+    /// Slots that another reservation took first, before one was found.
+    pub reserve_retries: u64,
+    /// Signs of life and ends that another one of the same agent came before.
+    pub step_retries: u64,
 }
 
 /// The slots of a spawner: cheap to clone, and all clones are the same slots.
@@ -135,7 +149,7 @@ impl SpawnSlots {
             return Err(SpawnLimit { limit });
         }
         let words = (0..limit).map(|_| AtomicU64::new(0)).collect();
-        Ok(Self(Arc::new(Slots { free: FreeSlots::new(limit), words })))
+        Ok(Self(Arc::new(Slots { free: FreeSlots::new(limit), words, met: Tally::new() })))
     }
 
     /// Reserves a slot for an agent that is to be started. It is alive at `now`.
@@ -192,6 +206,12 @@ impl SpawnSlots {
         (0..self.limit()).filter_map(silent).collect()
     }
 
+    /// How often threads came into each other's way. Wait-free: counters that are read one after another.
+    pub fn contention(&self) -> SpawnContention {
+        let (reserve_retries, step_retries) = (self.0.free.retries(), self.0.met.sum(0));
+        SpawnContention { reserve_retries, step_retries }
+    }
+
     fn word(&self, id: SpawnSlotId) -> Option<Word> {
         let index = usize::from(id.index);
         let word = Word(self.0.words.get(index)?.load(Ordering::Acquire));
@@ -208,6 +228,9 @@ impl SpawnSlots {
         let ended = self.0.words[index]
             .compare_exchange(word.0, word.ended().0, Ordering::AcqRel, Ordering::Relaxed)
             .is_ok();
+        if !ended {
+            self.0.met.count(0);
+        }
         // After the word: the slot's next owner must find the next generation.
         (ended || mutant("spawner.freed-twice")) && self.0.free.free(index)
     }
@@ -251,6 +274,7 @@ impl SpawnSlot {
             if swap.is_ok() || next == word || mutant("spawner.beat-unnoticed") {
                 return true;
             }
+            self.slots.0.met.count(0);
         }
     }
 }
@@ -304,6 +328,17 @@ mod tests {
         assert_eq!(slots.clean_up_silent(Tick(151), 50), [silent.id()]);
         assert_eq!((silent.beat(Tick(151)), alive.is_current(), slots.running()), (false, true, 1));
         assert!(alive.beat(Tick(u64::MAX)) && alive.beat(Tick(u64::MAX)), "the end of time");
+    }
+
+    #[test]
+    fn a_cleaner_that_comes_late_is_counted() {
+        let slots = SpawnSlots::new(1).unwrap();
+        let agent = slots.reserve(NOW).unwrap();
+        let seen = slots.word(agent.id()).unwrap();
+        assert!(agent.beat(Tick(5)));
+        assert_eq!(slots.contention(), SpawnContention::default());
+        assert!(!slots.end(agent.id(), seen), "it gave a sign of life meanwhile");
+        assert_eq!(slots.contention(), SpawnContention { step_retries: 1, reserve_retries: 0 });
     }
 
     #[test]

@@ -9,6 +9,7 @@ use thiserror::Error;
 use super::log::{Items, Log};
 use super::segment::Segments;
 use super::table::{MAX_ENTRIES, Table};
+use crate::contention::Tally;
 use crate::mutant::{mutant, weaker};
 use crate::sync::{AtomicU64, Ordering};
 
@@ -55,6 +56,32 @@ pub struct PlanContext<T> {
     started: CachePadded<AtomicU64>,
     changesets: Table<Log>,
     segments: Arc<Segments<T>>,
+    met: Tally<EVENTS>,
+}
+
+/// What is counted.
+enum Event {
+    StartRetry,
+    RecordRetry,
+    Late,
+}
+
+const EVENTS: usize = Event::Late as usize + 1;
+
+/// How often threads came into each other's way in a plan, since it was made: see
+/// [`PlanContext::contention`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct PlanContention {
+    /// Starts that another one came before, and that were tried again.
+    pub start_retries: u64,
+    /// Places and segments that another recorder took first.
+    pub record_retries: u64,
+    /// Records that came too late for the newest changeset they knew, and went to a newer one or were
+    /// refused.
+    pub late: u64,
+    /// Room for records that was made: for 32 each. Constant in the steady state.
+    pub segments: u64,
 }
 
 /// A change was not recorded; it is given back here.
@@ -117,6 +144,7 @@ impl<T> PlanContext<T> {
             started: CachePadded::new(AtomicU64::new(0)),
             changesets: Table::new(),
             segments: Arc::new(Segments::new()),
+            met: Tally::new(),
         }
     }
 
@@ -144,7 +172,10 @@ impl<T> PlanContext<T> {
                     let _made = !mutant("plan.published-unmade") || make();
                     return Ok(ChangesetId(started));
                 }
-                Err(now) => started = now,
+                Err(now) => {
+                    self.met.count(Event::StartRetry as usize);
+                    started = now;
+                }
             }
         }
     }
@@ -165,10 +196,12 @@ impl<T> PlanContext<T> {
             else {
                 return Err(RecordError::NotStarted(change));
             };
-            match changeset.record(&self.segments, change, || ()) {
+            let lost = || self.met.count(Event::RecordRetry as usize);
+            match changeset.record(&self.segments, change, lost) {
                 Ok(()) => return Ok(newest),
                 Err(back) => change = back,
             }
+            self.met.count(Event::Late as usize);
             // Sealed. A newer one may have been started since; if not, there was an instant at which the
             // newest was sealed: after the push that failed and before this load.
             let now = self.started();
@@ -193,6 +226,17 @@ impl<T> PlanContext<T> {
         let log = self.changeset(changeset).ok_or(unknown)?;
         let items = log.seal(&self.segments).ok_or(SealError::Sealed { changeset })?;
         Ok(SealedChangeset { id: changeset, items })
+    }
+
+    /// How often threads came into each other's way. Wait-free: counters that are read one after another.
+    pub fn contention(&self) -> PlanContention {
+        let met = |event: Event| self.met.sum(event as usize);
+        PlanContention {
+            start_retries: met(Event::StartRetry),
+            record_retries: met(Event::RecordRetry),
+            late: met(Event::Late),
+            segments: self.segments.made(),
+        }
     }
 
     /// The newest changeset; `None` before the first.
@@ -313,6 +357,19 @@ mod tests {
         assert_eq!(plan.record(2), Ok(third));
         assert_eq!(plan.seal(first).unwrap().len(), 0);
         assert_eq!(plan.seal(third).unwrap().collect::<Vec<_>>(), [2]);
+    }
+
+    #[test]
+    fn who_comes_too_late_is_counted() {
+        let plan = PlanContext::new();
+        let id = plan.start().unwrap();
+        plan.record(1).unwrap();
+        drop(plan.seal(id).unwrap());
+        for late in 1..=3 {
+            assert!(plan.record(2).is_err());
+            let expected = PlanContention { late, segments: 1, ..PlanContention::default() };
+            assert_eq!(plan.contention(), expected);
+        }
     }
 
     #[test]

@@ -149,3 +149,25 @@ fn loom_who_records_sees_what_was_done_before_the_start() {
         thread.join().unwrap();
     });
 }
+
+/// A segment of a sealed changeset is used again in the next one, while somebody is about to record in it: he
+/// is never told that all are sealed, since the next one was started before the seal.
+#[test]
+fn loom_used_again_in_the_next() {
+    explore("plan: used again in the next", Some(2), 100, || {
+        let plan = Arc::new(PlanContext::new());
+        let first = plan.start().unwrap();
+        plan.record(Change::new(1)).unwrap();
+        let other = Arc::clone(&plan);
+        let thread =
+            thread::spawn(move || other.record(Change::new(2)).map_err(|error| error.to_string()));
+        let second = plan.start().unwrap();
+        let in_first = plan.seal(first).unwrap().map(Change::number).sum::<u32>();
+        assert!(plan.record(Change::new(4)).is_ok_and(|id| id == second));
+        let theirs = thread.join().unwrap();
+        let in_second = plan.seal(second).unwrap().map(Change::number).sum::<u32>();
+        let expected = if theirs == Ok(first) { (3, 4) } else { (1, 6) };
+        assert_eq!((in_first, in_second), expected, "{theirs:?}");
+        assert!(theirs.is_ok(), "{theirs:?}");
+    });
+}

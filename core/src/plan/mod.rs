@@ -21,5 +21,6 @@ mod table;
 mod loom_models;
 
 pub use self::context::{
-    ChangesetId, PlanContext, RecordError, SealError, SealedChangeset, TooManyChangesets,
+    ChangesetId, PlanContention, PlanContext, RecordError, SealError, SealedChangeset,
+    TooManyChangesets,
 };

@@ -24,6 +24,17 @@ use crate::sync::{Thread, current_thread, park_timeout, thread_index};
 /// it that is frozen between its release and the wake-up.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
+/// Who waits for a pool's blocks, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    /// Callers that have a place in the queue.
+    pub waiters: u32,
+    /// How long the one has waited so far that has waited longest; `None` when nobody waits.
+    pub oldest: Option<Duration>,
+    /// The longest that anybody waited who has left the queue, with blocks or without.
+    pub longest: Duration,
+}
+
 /// A request for blocks that waits until it can be met: a future, of any executor, or
 /// [`within`](Self::within) a time on this thread.
 ///
@@ -351,5 +362,27 @@ impl BlockPool {
     /// not looked yet. A gauge.
     pub fn waiters(&self) -> u32 {
         self.permits.places().1
+    }
+
+    /// How long those have waited who are in the queue, and who were: a gauge, read one after another.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use latchless::{BlockPool, LayerId, ModelSpec, PoolConfig};
+    ///
+    /// let pool = BlockPool::new(PoolConfig::new(20, ModelSpec::new(4, 8, 128, 16)?))?;
+    /// let agent = pool.open_account()?;
+    /// let _all = pool.allocate(agent, LayerId(0), 20)?;
+    /// assert_eq!(pool.waiting().longest, Duration::ZERO);
+    /// let timeout = Duration::from_millis(2);
+    /// assert!(pool.allocate_within(agent, LayerId(0), 1, timeout).is_err());
+    /// let waiting = pool.waiting();
+    /// assert!(waiting.oldest.is_none() && waiting.longest >= timeout);
+    /// assert_eq!(pool.counters().total().waited(), waiting.longest, "nobody else waited");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn waiting(&self) -> Waiting {
+        let (oldest, longest) = self.permits.wait_ages();
+        Waiting { waiters: self.waiters(), oldest, longest }
     }
 }

@@ -5,13 +5,10 @@
 //! thread's stripe. So counting costs the steady state nothing, and what is counted tells how far a pool
 //! is from it.
 
-use crossbeam_utils::CachePadded;
+use std::time::Duration;
 
 use super::BlockPool;
-// Not `crate::sync`'s: counters synchronise nothing, and a model would explore every order of them.
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use crate::sync::thread_index;
+use crate::contention::Tally;
 
 /// What is counted.
 #[derive(Debug, Clone, Copy)]
@@ -27,9 +24,14 @@ pub(super) enum Event {
     Listed,
     Scan,
     Unlisted,
+    StripeRetry,
+    SpanRetry,
+    AccountRetry,
+    SeatRetry,
+    WaitedNanos,
 }
 
-const EVENTS: usize = Event::Unlisted as usize + 1;
+const EVENTS: usize = Event::WaitedNanos as usize + 1;
 
 /// What happened on the threads of one stripe, or on all of them, since the pool was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -59,6 +61,27 @@ pub struct StripeCounters {
     pub scans: u64,
     /// Spans that were not listed when they should have been, because somebody was inside the list.
     pub unlisted: u64,
+    /// Changes of a stripe's permits that another thread's came before, and that were tried again: threads
+    /// that share a stripe, or take from each other's.
+    pub stripe_retries: u64,
+    /// Claims of a span's blocks that another thread's claim or release came before, and that were tried
+    /// again.
+    pub span_retries: u64,
+    /// Changes of an agent's account that another thread's came before, and that were tried again: one
+    /// agent's blocks, or its limits, in many hands.
+    pub account_retries: u64,
+    /// Places in the queue of those who wait that another thread took first.
+    pub seat_retries: u64,
+    /// Nanoseconds that those who joined the queue waited, until they took up their blocks or gave up: the sum
+    /// of those who have left it. See [`waited`](Self::waited).
+    pub waited_ns: u64,
+}
+
+impl StripeCounters {
+    /// Time that those who joined the queue waited, all together.
+    pub fn waited(&self) -> Duration {
+        Duration::from_nanos(self.waited_ns)
+    }
 }
 
 /// The [counters](StripeCounters) of a pool, by stripe.
@@ -102,6 +125,11 @@ impl StripeCounters {
             listed: count(Event::Listed),
             scans: count(Event::Scan),
             unlisted: count(Event::Unlisted),
+            stripe_retries: count(Event::StripeRetry),
+            span_retries: count(Event::SpanRetry),
+            account_retries: count(Event::AccountRetry),
+            seat_retries: count(Event::SeatRetry),
+            waited_ns: count(Event::WaitedNanos),
         }
     }
 
@@ -118,30 +146,39 @@ impl StripeCounters {
             Event::Listed => self.listed,
             Event::Scan => self.scans,
             Event::Unlisted => self.unlisted,
+            Event::StripeRetry => self.stripe_retries,
+            Event::SpanRetry => self.span_retries,
+            Event::AccountRetry => self.account_retries,
+            Event::SeatRetry => self.seat_retries,
+            Event::WaitedNanos => self.waited_ns,
         }
     }
 }
 
 /// The counters of one layer of a pool.
 #[derive(Debug)]
-pub(super) struct Counters(Box<[CachePadded<[AtomicU64; EVENTS]>]>);
+pub(super) struct Counters(Tally<EVENTS>);
 
 impl Counters {
     /// For `stripes` stripes, a power of two.
     pub(super) fn new(stripes: usize) -> Self {
-        Self((0..stripes).map(|_| CachePadded::default()).collect())
+        Self(Tally::with_stripes(stripes))
     }
 
     /// Counts an event of the calling thread.
     #[cold]
     pub(super) fn add(&self, event: Event) {
-        let stripe = &self.0[thread_index() & (self.0.len() - 1)];
-        // Relaxed: a number to look at; nothing is decided by it.
-        stripe[event as usize].fetch_add(1, Ordering::Relaxed);
+        self.0.count(event as usize);
     }
 
-    fn load(&self, stripe: usize, event: Event) -> u64 {
-        self.0[stripe][event as usize].load(Ordering::Relaxed)
+    /// Adds to the time that the calling thread has waited.
+    pub(super) fn waited(&self, time: Duration) {
+        let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.0.add(Event::WaitedNanos as usize, nanoseconds);
+    }
+
+    pub(super) fn load(&self, stripe: usize, event: Event) -> u64 {
+        self.0.of(stripe, event as usize)
     }
 }
 
@@ -167,12 +204,12 @@ impl BlockPool {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn counters(&self) -> PoolCounters {
-        let (permits, blocks) = (self.permits.counters(), self.blocks.counters());
+        let layers = [self.permits.counters(), self.blocks.counters(), self.accounts.counters()];
         let stripe = |stripe| {
-            // Each event is counted by one of the two.
-            StripeCounters::read(|event| permits.load(stripe, event) + blocks.load(stripe, event))
+            // Each event is counted by one of them.
+            StripeCounters::read(|event| layers.iter().map(|layer| layer.load(stripe, event)).sum())
         };
-        PoolCounters { stripes: (0..permits.0.len()).map(stripe).collect() }
+        PoolCounters { stripes: (0..layers[0].0.stripes()).map(stripe).collect() }
     }
 }
 
@@ -182,6 +219,7 @@ mod tests {
     use crate::id::LayerId;
     use crate::model::ModelSpec;
     use crate::pool::PoolConfig;
+    use crate::sync::thread_index;
 
     #[test]
     fn every_event_has_its_own_number() {
@@ -198,6 +236,11 @@ mod tests {
             Event::Listed,
             Event::Scan,
             Event::Unlisted,
+            Event::StripeRetry,
+            Event::SpanRetry,
+            Event::AccountRetry,
+            Event::SeatRetry,
+            Event::WaitedNanos,
         ];
         assert_eq!(events.len(), EVENTS);
         for (times, event) in events.into_iter().enumerate() {

@@ -32,7 +32,7 @@ mod timed;
 use std::sync::Arc;
 
 pub use self::accounts::AgentHandle;
-pub use self::allocation::Allocation;
+pub use self::allocation::{Allocation, Waiting};
 pub use self::census::{Census, PoolUsage};
 pub use self::config::{PoolConfig, PoolConfigError};
 pub use self::counters::{PoolCounters, StripeCounters};
@@ -101,7 +101,7 @@ impl BlockPool {
         Ok(Self {
             permits: Permits::new(blocks, stripes, max_waiters),
             blocks: Blocks::new(blocks, stripes),
-            accounts: Accounts::new(max_agents),
+            accounts: Accounts::new(max_agents, stripes),
             layers: AtomicU32::new(spec.layers().into()),
             live: LiveModel::new(spec),
         })

@@ -105,13 +105,19 @@ impl Blocks {
     pub(super) fn claim(&self, n: u32, home: usize, mut claimed: impl FnMut(Claim)) {
         let home = self.home(home);
         let span = home.cursor();
-        let first = Claim { span, spans: 1, mask: self.spans[span].free.claim_up_to(n) };
+        let first = Claim { span, spans: 1, mask: self.claim_of(span, n) };
         if first.len() == n {
             claimed(first);
         } else {
             let last = self.claim_more(home, first, n, claimed);
             home.set_cursor(last);
         }
+    }
+
+    /// Claims up to `n` blocks of a span.
+    #[inline]
+    fn claim_of(&self, span: usize, n: u32) -> u64 {
+        self.spans[span].free.claim_up_to(n, || self.counters.add(Event::SpanRetry))
     }
 
     /// Goes on after a first claim, and returns the span where it ended.
@@ -140,7 +146,7 @@ impl Blocks {
                 next = span + 1;
                 span
             });
-            let mask = self.spans[span].free.claim_up_to(left);
+            let mask = self.claim_of(span, left);
             if mask == 0 {
                 continue;
             }

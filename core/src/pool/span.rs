@@ -33,9 +33,10 @@ impl FreeBits {
         Self(AtomicU64::new(FULL >> (SPAN_BLOCKS - blocks)))
     }
 
-    /// Claims up to `n` free blocks, the lowest ones; 0 when none is free.
+    /// Claims up to `n` free blocks, the lowest ones; 0 when none is free. `lost` is called for each
+    /// compare-and-swap that another thread's change came before.
     #[inline]
-    pub(super) fn claim_up_to(&self, n: u32) -> u64 {
+    pub(super) fn claim_up_to(&self, n: u32, lost: impl Fn()) -> u64 {
         let acquire = weaker("span.claim-relaxed", Ordering::Acquire);
         let acq_rel = weaker("span.claim-relaxed", Ordering::AcqRel);
         let mut bits = self.0.load(acquire);
@@ -43,7 +44,10 @@ impl FreeBits {
             let take = lowest(bits, n);
             match self.0.compare_exchange(bits, bits & !take, acq_rel, acquire) {
                 Ok(_) => return take,
-                Err(now) => bits = now,
+                Err(now) => {
+                    lost();
+                    bits = now;
+                }
             }
         }
         0
@@ -150,9 +154,9 @@ mod tests {
     #[test]
     fn claims_what_is_there() {
         let span = FreeBits::new(10);
-        assert_eq!(span.claim_up_to(4), 0b1111);
-        assert_eq!(span.claim_up_to(100), 0b11_1111_0000);
-        assert_eq!(span.claim_up_to(1), 0);
+        assert_eq!(span.claim_up_to(4, || ()), 0b1111);
+        assert_eq!(span.claim_up_to(100, || ()), 0b11_1111_0000);
+        assert_eq!(span.claim_up_to(1, || ()), 0);
         assert!(span.free(0b100));
         assert!(!span.free(0b1));
         assert_eq!(span.load(), 0b101);

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::contention::Event;
 use super::error::ClaimError;
 use super::queue::{Record, TaskQueue};
 use super::settle::AtIt;
@@ -140,6 +141,7 @@ impl<T> TaskQueue<T> {
             if self.replace(claim.task.slot(), word, word.with(to)) {
                 return Ok(());
             }
+            self.count(Event::StepRetry);
         }
     }
 

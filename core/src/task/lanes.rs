@@ -53,25 +53,32 @@ impl Lanes {
     }
 
     /// Says that the task in `slot` is claimable in `lane`, which it has been made before.
-    pub(super) fn list(&self, lane: usize, slot: usize) {
+    /// `lost` is called for each compare-and-swap that another thread's came before.
+    pub(super) fn list(&self, lane: usize, slot: usize, lost: impl Fn()) {
         let leaf = slot / FAN;
         let others = mutant("lanes.upper-bit-once")
             && self.leaf(lane, leaf).load(Ordering::Relaxed) & BITS != 0;
-        set(self.leaf(lane, leaf), bit(slot));
+        set(self.leaf(lane, leaf), bit(slot), &lost);
         if others {
             return;
         }
         // Also when the lower word had bits before: whoever set those may not have come here yet.
-        set(self.root(lane, leaf), bit(leaf));
+        set(self.root(lane, leaf), bit(leaf), &lost);
     }
 
     /// Takes `slot` off the lane, unless `is_claimable` says that the task in it is to be found there.
-    pub(super) fn unlist(&self, lane: usize, slot: usize, is_claimable: impl Fn() -> bool) {
+    pub(super) fn unlist(
+        &self,
+        lane: usize,
+        slot: usize,
+        is_claimable: impl Fn() -> bool,
+        lost: impl Fn(),
+    ) {
         let leaf = slot / FAN;
         let word = self.leaf(lane, leaf);
-        if clear(word, bit(slot), is_claimable) == Cleared::Last {
+        if clear(word, bit(slot), is_claimable, &lost) == Cleared::Last {
             let has_bits = || word.load(Ordering::Acquire) & BITS != 0;
-            clear(self.root(lane, leaf), bit(leaf), has_bits);
+            clear(self.root(lane, leaf), bit(leaf), has_bits, &lost);
         }
     }
 
@@ -107,7 +114,7 @@ fn bit(place: usize) -> u64 {
     1 << (place % FAN)
 }
 
-fn set(word: &AtomicU64, bit: u64) {
+fn set(word: &AtomicU64, bit: u64, lost: &impl Fn()) {
     let mut now = word.load(Ordering::Relaxed);
     loop {
         let version = if mutant("lanes.no-version") { 0 } else { VERSION };
@@ -116,7 +123,10 @@ fn set(word: &AtomicU64, bit: u64) {
         // on.
         match word.compare_exchange_weak(now, next, Ordering::AcqRel, Ordering::Relaxed) {
             Ok(_) => return,
-            Err(other) => now = other,
+            Err(other) => {
+                lost();
+                now = other;
+            }
         }
     }
 }
@@ -130,7 +140,7 @@ enum Cleared {
     Others,
 }
 
-fn clear(word: &AtomicU64, bit: u64, stands: impl Fn() -> bool) -> Cleared {
+fn clear(word: &AtomicU64, bit: u64, stands: impl Fn() -> bool, lost: &impl Fn()) -> Cleared {
     let mut now = word.load(Ordering::Acquire);
     loop {
         if now & bit == 0 || (stands() && !mutant("lanes.unlisted-unlooked")) {
@@ -139,13 +149,18 @@ fn clear(word: &AtomicU64, bit: u64, stands: impl Fn() -> bool) -> Cleared {
         match word.compare_exchange(now, now & !bit, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) if now & BITS == bit => return Cleared::Last,
             Ok(_) => return Cleared::Others,
-            Err(other) => now = other,
+            Err(other) => {
+                lost();
+                now = other;
+            }
         }
     }
 }
 
 #[cfg(all(test, not(latchless_loom)))]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     fn all(lanes: &Lanes, lane: usize, slots: usize) -> Vec<usize> {
@@ -164,25 +179,40 @@ mod tests {
         let lanes = Lanes::new(2, slots);
         let listed = [0, 1, 31, 32, 63, 1_023, 1_024, 2_500, 4_999];
         for slot in listed.iter().rev() {
-            lanes.list(1, *slot);
+            lanes.list(1, *slot, || ());
         }
         assert_eq!(all(&lanes, 1, slots), listed);
         assert_eq!(all(&lanes, 0, slots), [], "another lane is another bitmap");
         assert_eq!((lanes.next(1, 33, 63), lanes.next(1, 33, 64)), (None, Some(63)));
         for slot in listed {
-            lanes.unlist(1, slot, || slot == 63);
+            lanes.unlist(1, slot, || slot == 63, || ());
         }
         assert_eq!(all(&lanes, 1, slots), [63], "it is claimable, so it stays");
-        lanes.unlist(1, 63, || false);
+        lanes.unlist(1, 63, || false, || ());
         assert!(lanes.roots.iter().all(|root| root.load(Ordering::Relaxed) & BITS == 0));
+    }
+
+    /// Another task is listed between the look and the swap of who takes one off, once.
+    #[test]
+    fn who_was_overtaken_is_counted() {
+        let (lanes, looks, retries) = (Lanes::new(1, 40), Cell::new(0), Cell::new(0));
+        lanes.list(0, 3, || ());
+        let listed_meanwhile = || {
+            if looks.replace(looks.get() + 1) == 0 {
+                lanes.list(0, 4, || ());
+            }
+            false
+        };
+        lanes.unlist(0, 3, listed_meanwhile, || retries.set(retries.get() + 1));
+        assert_eq!((looks.get(), retries.get(), all(&lanes, 0, 40)), (2, 1, vec![4]));
     }
 
     #[test]
     fn listing_twice_is_listing_once() {
         let lanes = Lanes::new(1, 40);
-        lanes.list(0, 33);
-        lanes.list(0, 33);
-        lanes.unlist(0, 33, || false);
+        lanes.list(0, 33, || ());
+        lanes.list(0, 33, || ());
+        lanes.unlist(0, 33, || false, || ());
         assert_eq!(lanes.next(0, 0, 40), None);
     }
 }
@@ -202,14 +232,14 @@ mod loom_models {
     fn loom_a_claimable_task_is_found() {
         explore("lanes: a claimable task is found", Some(3), 1_000, || {
             let lanes = Arc::new((Lanes::new(1, 3), AtomicBool::new(false)));
-            lanes.0.list(0, 2);
+            lanes.0.list(0, 2, || ());
             let unlist = || {
                 let lanes = Arc::clone(&lanes);
-                move || lanes.0.unlist(0, 2, || lanes.1.load(Ordering::Acquire))
+                move || lanes.0.unlist(0, 2, || lanes.1.load(Ordering::Acquire), || ())
             };
             let threads = [thread::spawn(unlist()), thread::spawn(unlist())];
             lanes.1.store(true, Ordering::Release);
-            lanes.0.list(0, 2);
+            lanes.0.list(0, 2, || ());
             assert_eq!(lanes.0.next(0, 0, 3), Some(2), "overlooked");
             for thread in threads {
                 thread.join().unwrap();
@@ -224,10 +254,10 @@ mod loom_models {
     fn loom_the_upper_bit_follows_the_lower_ones() {
         explore("lanes: the upper bit", None, 50, || {
             let lanes = Arc::new(Lanes::new(1, 2));
-            lanes.list(0, 0);
+            lanes.list(0, 0, || ());
             let other = Arc::clone(&lanes);
-            let thread = thread::spawn(move || other.unlist(0, 0, || false));
-            lanes.list(0, 1);
+            let thread = thread::spawn(move || other.unlist(0, 0, || false, || ()));
+            lanes.list(0, 1, || ());
             assert!(lanes.next(0, 1, 2).is_some(), "overlooked");
             thread.join().unwrap();
             assert_eq!(lanes.next(0, 0, 2), Some(1));

@@ -16,6 +16,7 @@
 
 mod claim;
 mod config;
+mod contention;
 mod error;
 mod graph;
 mod group;
@@ -34,6 +35,7 @@ mod tests;
 
 pub use self::claim::Claim;
 pub use self::config::TaskQueueConfig;
+pub use self::contention::{TaskAge, TaskContention};
 pub use self::error::{
     ClaimError, ForgetError, GraphRefusal, GraphRefused, SubmitError, TaskQueueConfigError,
 };
@@ -117,12 +119,13 @@ pub struct NewTask<T> {
     pub(crate) payload: T,
     pub(crate) priority: Priority,
     pub(crate) agent_type: Option<AgentType>,
+    pub(crate) submitted: Option<Tick>,
 }
 
 impl<T> NewTask<T> {
     /// A task of normal priority that any agent may claim.
     pub fn new(payload: T) -> Self {
-        Self { payload, priority: Priority::default(), agent_type: None }
+        Self { payload, priority: Priority::default(), agent_type: None, submitted: None }
     }
 
     /// With another priority.
@@ -136,6 +139,14 @@ impl<T> NewTask<T> {
     #[must_use]
     pub fn for_type(mut self, agent_type: AgentType) -> Self {
         self.agent_type = Some(agent_type);
+        self
+    }
+
+    /// Submitted at this instant of the host's clock, so that the queue can tell
+    /// [how long it has waited](TaskQueue::oldest_pending).
+    #[must_use]
+    pub fn submitted_at(mut self, now: Tick) -> Self {
+        self.submitted = Some(now);
         self
     }
 

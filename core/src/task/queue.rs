@@ -7,6 +7,7 @@ use crossbeam_utils::CachePadded;
 
 use super::claim::Claim;
 use super::config::TaskQueueConfig;
+use super::contention::{EVENTS, Event, UNKNOWN};
 use super::error::{ForgetError, GraphRefusal, GraphRefused, SubmitError, TaskQueueConfigError};
 use super::graph::{Edges, TaskGraph};
 use super::group::Group;
@@ -18,6 +19,7 @@ use super::word::{Stage, Word, lane_of};
 use super::{
     AgentType, Failure, NewTask, Priority, TaskCounts, TaskId, TaskStatus, Tick, WorkerId,
 };
+use crate::contention::Tally;
 use crate::mutant::{mutant, weaker};
 use crate::slots::{FreeSlots, start_of};
 use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering, default_stripes, thread_index};
@@ -42,6 +44,8 @@ pub(super) struct Slot<T> {
     pub(super) word: AtomicU64,
     pub(super) lease: Lease,
     record: RecordCell<Record<T>>,
+    /// The tick at which the task was submitted, or [`UNKNOWN`]. std's: a number to look at.
+    pub(super) since: std::sync::atomic::AtomicU64,
 }
 
 /// Tasks that agents claim by priority and type, each by one agent at a time, and without ever waiting
@@ -77,7 +81,7 @@ pub(super) struct Slot<T> {
 /// ```
 pub struct TaskQueue<T> {
     pub(super) slots: Box<[Slot<T>]>,
-    free: FreeSlots,
+    pub(super) free: FreeSlots,
     pub(super) lanes: Lanes,
     /// Where each thread goes on in each lane.
     cursors: Box<[AtomicU32]>,
@@ -87,6 +91,7 @@ pub struct TaskQueue<T> {
     pub(super) types: u8,
     pub(super) max_attempts: u16,
     pub(super) lease: u64,
+    pub(super) met: Tally<EVENTS>,
 }
 
 impl<T> fmt::Debug for TaskQueue<T> {
@@ -117,6 +122,7 @@ impl<T> TaskQueue<T> {
                     word: AtomicU64::new(Word::VACANT.0),
                     lease: Lease::new(),
                     record: RecordCell::new(),
+                    since: UNKNOWN.into(),
                 })
                 .collect(),
             free: FreeSlots::new(capacity),
@@ -127,6 +133,7 @@ impl<T> TaskQueue<T> {
             types,
             max_attempts,
             lease,
+            met: Tally::new(),
         })
     }
 
@@ -216,7 +223,10 @@ impl<T> TaskQueue<T> {
 
     /// Writes the record of a task into a slot that is the caller's. Returns the word to publish.
     fn write(&self, slot: usize, task: NewTask<T>, member: Option<Member>) -> Word {
-        let NewTask { payload, priority, agent_type } = task;
+        let NewTask { payload, priority, agent_type, submitted } = task;
+        // Relaxed: published with the word.
+        let since = submitted.map_or(UNKNOWN, |tick| tick.0.min(UNKNOWN - 1));
+        self.slots[slot].since.store(since, Ordering::Relaxed);
         let word = self.word(slot).task(Stage::Pending, priority, agent_type);
         let record = Arc::new(Record { payload, member });
         let filled = self.slots[slot].record.fill(word.generation(), record);
@@ -307,9 +317,12 @@ impl<T> TaskQueue<T> {
             if self.replace(slot, word, mine) || mutant("tasks.claimed-twice") {
                 self.slots[slot].lease.begin(lease, mine, now, self.lease);
                 claim = Some(Claim { task: mine.id(slot), word: mine, record });
+            } else {
+                self.count(Event::ClaimRetry);
             }
         }
-        self.lanes.unlist(lane, slot, || is_claimable(self.word(slot)));
+        let lost = || self.count(Event::LaneRetry);
+        self.lanes.unlist(lane, slot, || is_claimable(self.word(slot)), lost);
         claim
     }
 
@@ -365,6 +378,7 @@ impl<T> TaskQueue<T> {
         }
         // Nothing follows the end but this, so a swap that fails was somebody else's.
         if !self.replace(slot, word, word.with(Stage::Leaving)) {
+            self.count(Event::StepRetry);
             return Err(ForgetError::Unknown { task });
         }
         if let Some(emptied) = self.slots[slot].record.close() {

@@ -1,5 +1,6 @@
 //! Claims that nobody will end any more.
 
+use super::contention::Event;
 use super::queue::TaskQueue;
 use super::settle::AtIt;
 use super::word::{Stage, Word};
@@ -61,6 +62,7 @@ impl<T> TaskQueue<T> {
         let next = word.with(if used_up { Stage::Exhausted } else { Stage::Pending });
         let _at_it = AtIt::new(&self.at_it);
         if !self.replace(slot, word, next) {
+            self.count(Event::StepRetry);
             return false;
         }
         if used_up {

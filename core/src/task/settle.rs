@@ -10,6 +10,7 @@
 use crate::sync::{AtomicUsize, Ordering};
 
 use super::Priority;
+use super::contention::Event;
 use super::group::{Group, Verdict};
 use super::queue::TaskQueue;
 use super::word::{Stage, Word, lane_of};
@@ -37,6 +38,7 @@ impl<T> TaskQueue<T> {
     /// Draws every consequence of every word.
     pub(super) fn settle_all(&self) {
         // What this thread takes over is its own to finish: the other one finds it begun, and leaves.
+        self.met.count(Event::Walk as usize);
         let _at_it = AtIt::new(&self.at_it);
         for slot in 0..self.slots.len() {
             let word = self.word(slot);
@@ -54,7 +56,7 @@ impl<T> TaskQueue<T> {
         } else {
             word.lane(self.types)
         };
-        self.lanes.list(lane, slot);
+        self.lanes.list(lane, slot, || self.count(Event::LaneRetry));
     }
 
     /// Draws the consequences of a task's end. The caller is at it.
@@ -97,6 +99,7 @@ impl<T> TaskQueue<T> {
         }
         let next = word.with(stage);
         if !self.replace(slot, word, next) {
+            self.count(Event::StepRetry);
             return false;
         }
         if stage == Stage::Pending {

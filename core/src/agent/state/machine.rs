@@ -7,6 +7,8 @@ use thiserror::Error;
 use super::AgentState;
 use crate::mutant::{mutant, weaker};
 use crate::sync::{AtomicU64, Ordering, pause};
+// Not `crate::sync`'s: a number to look at, by which nothing is decided.
+use std::sync::atomic::AtomicU64 as Count;
 
 const COMPLETE: u64 = 1 << 2;
 const VERSION_SHIFT: u32 = 3;
@@ -124,7 +126,7 @@ pub enum TransitionError {
 /// An agent's state machine, which any number of threads may look at and move.
 ///
 /// It begins in [`AgentState::UserInput`]. Every change is one compare-and-swap on one word: lock-free, without
-/// allocation and without system calls. 8 bytes; give it a cache line of its own where agents' machines
+/// allocation and without system calls. 16 bytes; give it a cache line of its own where agents' machines
 /// lie side by side and are busy.
 ///
 /// ```
@@ -147,7 +149,11 @@ pub enum TransitionError {
 /// # Ok::<(), TransitionRefused>(())
 /// ```
 #[derive(Debug)]
-pub struct StateMachine(AtomicU64);
+pub struct StateMachine {
+    word: AtomicU64,
+    /// Changes that another one came before. Beside the word, because whoever counts has its line.
+    retries: Count,
+}
 
 impl Default for StateMachine {
     fn default() -> Self {
@@ -158,7 +164,7 @@ impl Default for StateMachine {
 impl StateMachine {
     /// A machine in [`AgentState::UserInput`], completion not detected, version 0.
     pub fn new() -> Self {
-        Self(AtomicU64::new(AgentState::UserInput as u64))
+        Self { word: AtomicU64::new(AgentState::UserInput as u64), retries: Count::new(0) }
     }
 
     /// The machine at this instant. Wait-free: one load.
@@ -166,7 +172,7 @@ impl StateMachine {
     pub fn snapshot(&self) -> StateSnapshot {
         // Acquire: who sees a state may act on what its agent did before.
         let acquire = weaker("state.snapshot-relaxed", Ordering::Acquire);
-        StateSnapshot(self.0.load(acquire))
+        StateSnapshot(self.word.load(acquire))
     }
 
     /// Goes to `to`, from whatever state the machine is in at the instant of the change.
@@ -240,6 +246,12 @@ impl StateMachine {
         self.snapshot().is_completed()
     }
 
+    /// Changes that somebody else's change came before, since the machine was made: they were tried again, or
+    /// their callers were told that they were [overtaken](Overtaken). Wait-free: one load.
+    pub fn retries(&self) -> u64 {
+        self.retries.load(Ordering::Relaxed)
+    }
+
     fn replace_seen(
         &self,
         seen: StateSnapshot,
@@ -254,10 +266,12 @@ impl StateMachine {
     fn replace(&self, now: StateSnapshot, new: StateSnapshot) -> Result<StateSnapshot, ()> {
         // AcqRel: passes on what the agent did in the state that it leaves.
         let acq_rel = weaker("state.change-relaxed", Ordering::AcqRel);
-        match self.0.compare_exchange(now.0, new.0, acq_rel, Ordering::Relaxed) {
-            Ok(_) => Ok(new),
-            Err(_) => Err(()),
+        let swap = self.word.compare_exchange(now.0, new.0, acq_rel, Ordering::Relaxed);
+        if swap.is_err() {
+            self.retries.fetch_add(1, Ordering::Relaxed);
+            return Err(());
         }
+        Ok(new)
     }
 
     /// Somebody else moved the machine. A moment's pause lets him have the line for his next step too,
@@ -271,6 +285,18 @@ impl StateMachine {
 
 #[cfg(all(test, not(latchless_loom)))]
 mod tests {
+    #[test]
+    fn who_was_overtaken_is_counted() {
+        let machine = StateMachine::new();
+        let seen = machine.snapshot();
+        machine.transition(AgentState::Assistant).unwrap();
+        assert_eq!(machine.retries(), 0);
+        for count in 1..=3 {
+            assert!(machine.set_completion_from(seen, true).is_err());
+            assert_eq!(machine.retries(), count);
+        }
+    }
+
     use super::*;
     use crate::agent::state::AgentState::{Assistant, Response, ToolExecution, UserInput};
 

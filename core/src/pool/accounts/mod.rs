@@ -32,6 +32,7 @@ pub use self::word::AgentHandle;
 pub(super) use self::word::Tenure;
 
 use self::word::{TENURE_BITS, Word};
+use super::counters::{Counters, Event};
 use super::limits::{NO_QUOTA, Quota, Reserve, ReserveWord};
 use super::span::{FreeBits, SPAN_BLOCKS};
 use crate::mutant::{mutant, weaker};
@@ -98,6 +99,7 @@ pub(super) struct Accounts {
     cursor: AtomicUsize,
     /// Whether any agent ever had a reserve: without one nobody walks over the accounts to count them.
     reserved_once: AtomicBool,
+    counters: Counters,
 }
 
 /// Why a charge was refused.
@@ -117,7 +119,8 @@ pub(super) enum NotCharged {
 }
 
 impl Accounts {
-    pub(super) fn new(agents: u32) -> Self {
+    /// Accounts for `agents` agents, with counters of `stripes` stripes.
+    pub(super) fn new(agents: u32, stripes: usize) -> Self {
         Self {
             slots: (0..agents)
                 .map(|_| Account {
@@ -132,7 +135,19 @@ impl Accounts {
                 .collect(),
             cursor: AtomicUsize::new(0),
             reserved_once: AtomicBool::new(false),
+            counters: Counters::new(stripes),
         }
+    }
+
+    pub(super) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The word of an account that somebody else has changed.
+    #[cold]
+    fn lost(&self, now: u64) -> Word {
+        self.counters.add(Event::AccountRetry);
+        Word(now)
     }
 
     pub(super) fn slots(&self) -> u32 {
@@ -145,7 +160,7 @@ impl Accounts {
         let from = self.cursor.load(Ordering::Relaxed);
         let words = self.vacant.len();
         let (at, bit) = (0..words).map(|i| (from + i) % words).find_map(|at| {
-            let mask = self.vacant[at].claim_up_to(1);
+            let mask = self.vacant[at].claim_up_to(1, || self.counters.add(Event::AccountRetry));
             (mask != 0).then(|| (at, mask.trailing_zeros()))
         })?;
         self.cursor.store(at, Ordering::Relaxed);
@@ -253,7 +268,7 @@ impl Accounts {
             // AcqRel: what was written before a charge is seen by whoever ends the tenure after it.
             match account.word.compare_exchange(now.0, next, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return Ok(()),
-                Err(other) => now = Word(other),
+                Err(other) => now = self.lost(other),
             }
         }
     }
@@ -294,7 +309,7 @@ impl Accounts {
             let next = now.0 - u64::from(n);
             match account.word.compare_exchange(now.0, next, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => break,
-                Err(other) => now = Word(other),
+                Err(other) => now = self.lost(other),
             }
         }
         now.is_limited()
@@ -409,7 +424,7 @@ impl Accounts {
         while condition(now) {
             match word.compare_exchange(now.0, next(now).0, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return Some(now),
-                Err(other) => now = Word(other),
+                Err(other) => now = self.lost(other),
             }
         }
         None
@@ -420,9 +435,27 @@ impl Accounts {
 mod tests {
     use super::*;
 
+    /// Another thread charges the account between the look and the swap of a change, twice.
+    #[test]
+    fn who_was_overtaken_is_counted() {
+        let accounts = Accounts::new(1, 2);
+        let agent = accounts.open().unwrap();
+        let tenure = accounts.standing(agent).unwrap().tenure;
+        let retries = || (0..2).map(|i| accounts.counters.load(i, Event::AccountRetry)).sum();
+        assert_eq!(accounts.charge(agent, tenure, 1).map(|()| retries()), Ok(0_u64));
+        let charged_meanwhile = |now: Word| {
+            if now.used() < 3 {
+                accounts.charge(agent, tenure, 1).unwrap();
+            }
+            true
+        };
+        assert!(accounts.change_if(agent, charged_meanwhile, Word::limited).is_some());
+        assert_eq!((retries(), accounts.used(agent)), (2, Some(3)));
+    }
+
     #[test]
     fn a_handle_ends_with_its_account() {
-        let accounts = Accounts::new(1);
+        let accounts = Accounts::new(1, 1);
         let first = accounts.open().unwrap();
         let tenure = accounts.standing(first).unwrap().tenure;
         assert_eq!(accounts.open(), None);
@@ -444,7 +477,7 @@ mod tests {
 
     #[test]
     fn every_slot_is_given_once() {
-        let accounts = Accounts::new(130);
+        let accounts = Accounts::new(130, 1);
         let mut slots: Vec<_> =
             std::iter::from_fn(|| accounts.open()).map(|agent| agent.slot).collect();
         slots.sort_unstable();
@@ -453,7 +486,7 @@ mod tests {
 
     #[test]
     fn a_sweep_ends_the_tenure_and_its_charges() {
-        let accounts = Accounts::new(1);
+        let accounts = Accounts::new(1, 1);
         let agent = accounts.open().unwrap();
         let first = accounts.standing(agent).unwrap().tenure;
         accounts.charge(agent, first, 7).unwrap();
@@ -469,7 +502,7 @@ mod tests {
 
     #[test]
     fn tenures_wrap_without_touching_their_neighbours() {
-        let accounts = Accounts::new(1);
+        let accounts = Accounts::new(1, 1);
         let agent = accounts.open().unwrap();
         let first = accounts.standing(agent).unwrap().tenure;
         for _ in 0..1 << TENURE_BITS {
@@ -484,7 +517,7 @@ mod tests {
     }
     #[test]
     fn the_charge_keeps_to_the_quota() {
-        let accounts = Accounts::new(1);
+        let accounts = Accounts::new(1, 1);
         let agent = accounts.open().unwrap();
         let tenure = accounts.standing(agent).unwrap().tenure;
         assert_eq!((accounts.quota(agent), accounts.is_limited(0)), (Some(NO_QUOTA), false));
@@ -510,7 +543,7 @@ mod tests {
     /// can be charged more than the pool has, and the count once ran over into its neighbour.
     #[test]
     fn the_count_of_blocks_does_not_run_over() {
-        let accounts = Accounts::new(1);
+        let accounts = Accounts::new(1, 1);
         let agent = accounts.open().unwrap();
         let tenure = accounts.standing(agent).unwrap().tenure;
         let most = Word::USED as u32;
@@ -522,7 +555,7 @@ mod tests {
 
     #[test]
     fn settings_of_limits_are_counted_and_never_back_to_none() {
-        let accounts = Accounts::new(1);
+        let accounts = Accounts::new(1, 1);
         let agent = accounts.open().unwrap();
         let mut last = accounts.slots[0].load();
         for _ in 0..100 {

@@ -203,6 +203,7 @@ impl BlockPool {
             if self.accounts.reserve(agent.slot()).change(now, left) {
                 return Some((taken, left));
             }
+            self.accounts.counters().add(Event::AccountRetry);
         }
     }
 
@@ -226,6 +227,7 @@ impl BlockPool {
                 }
                 return;
             }
+            self.accounts.counters().add(Event::AccountRetry);
         }
     }
 

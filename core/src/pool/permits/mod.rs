@@ -222,7 +222,7 @@ impl Permits {
                 weaker("permits.release-relaxed", Ordering::Release),
             ) {
                 Ok(()) => return,
-                Err(now) => word = now,
+                Err(now) => word = self.lost_stripe(now),
             }
         }
         self.release_slow(n, home);
@@ -270,9 +270,10 @@ impl Permits {
             } else {
                 continue; // The centre has moved on since.
             };
-            if change(stripe, word, next, Ordering::Release).is_ok() {
-                return;
-            }
+            match change(stripe, word, next, Ordering::Release) {
+                Ok(()) => return,
+                Err(now) => self.lost_stripe(now),
+            };
         }
     }
 
@@ -331,10 +332,17 @@ impl Permits {
                 weaker("permits.acquire-relaxed", Ordering::Acquire),
             ) {
                 Ok(()) => return true,
-                Err(now) => word = now,
+                Err(now) => word = self.lost_stripe(now),
             }
         }
         false
+    }
+
+    /// The word of a stripe that somebody else has changed.
+    #[cold]
+    fn lost_stripe(&self, now: Word) -> Word {
+        self.counters.add(Event::StripeRetry);
+        now
     }
 
     /// Sets a spread centre to gathered mode; false when it has changed meanwhile.
@@ -401,7 +409,7 @@ impl Permits {
                 weaker("permits.close-relaxed", Ordering::AcqRel),
             ) {
                 Ok(()) => return Some(count),
-                Err(now) => word = now,
+                Err(now) => word = self.lost_stripe(now),
             }
         }
     }

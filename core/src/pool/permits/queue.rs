@@ -7,10 +7,13 @@
 //! the slots: leaving from the middle of the queue frees a slot at once.
 
 use std::task::Waker;
+use std::time::{Duration, Instant};
 
 use crate::mutant::mutant;
 use crate::pool::span::{FULL, FreeBits, SPAN_BLOCKS, blocks_of};
 use crate::sync::{AtomicU64, Ordering, WakerCell};
+// Not `crate::sync`'s: times to look at, by which nothing is decided.
+use std::sync::atomic::AtomicU64 as Plain;
 
 use super::word::COUNT_BITS;
 
@@ -80,6 +83,8 @@ pub(in crate::pool) struct QueueFull;
 #[derive(Debug)]
 struct Slot {
     seat: AtomicU64,
+    /// When the seat was taken, in nanoseconds of the queue's life.
+    since: Plain,
     waker: WakerCell,
 }
 
@@ -91,6 +96,9 @@ pub(super) struct Queue {
     next: AtomicU64,
     /// The oldest seat when that was last looked for, as `number | slot`: see [`Queue::remember`].
     head: AtomicU64,
+    began: Instant,
+    /// The longest that anybody waited who has left, in nanoseconds.
+    longest: Plain,
 }
 
 const SLOT_SHIFT: u32 = 12;
@@ -103,14 +111,24 @@ impl Queue {
     pub(super) fn new(places: u32) -> Self {
         Self {
             slots: (0..places)
-                .map(|_| Slot { seat: AtomicU64::new(0), waker: WakerCell::empty() })
+                .map(|_| Slot {
+                    seat: AtomicU64::new(0),
+                    since: Plain::new(0),
+                    waker: WakerCell::empty(),
+                })
                 .collect(),
             vacant: (0..places.div_ceil(SPAN_BLOCKS))
                 .map(|i| FreeBits::new((places - i * SPAN_BLOCKS).min(SPAN_BLOCKS)))
                 .collect(),
             next: AtomicU64::new(0),
             head: AtomicU64::new(0),
+            began: Instant::now(),
+            longest: Plain::new(0),
         }
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
     pub(super) fn places(&self) -> u32 {
@@ -122,13 +140,18 @@ impl Queue {
         self.places() - vacant
     }
 
-    /// Takes a seat behind everybody who has one.
-    pub(super) fn sit(&self, wants: u32, waker: &Waker) -> Result<Place, QueueFull> {
+    /// Takes a seat behind everybody who has one. `lost` is called for each that another thread takes first.
+    pub(super) fn sit(
+        &self,
+        wants: u32,
+        waker: &Waker,
+        lost: impl Fn(),
+    ) -> Result<Place, QueueFull> {
         // Foreign code first: if it panics, no seat has been taken.
         let waker = waker.clone();
         let slot = (0..self.vacant.len())
             .find_map(|at| {
-                let mask = self.vacant[at].claim_up_to(1);
+                let mask = self.vacant[at].claim_up_to(1, &lost);
                 (mask != 0).then(|| at * SPAN_BLOCKS as usize + mask.trailing_zeros() as usize)
             })
             .ok_or(QueueFull)?;
@@ -136,19 +159,41 @@ impl Queue {
         // all changes of one word are in one order that agrees with happens-before.
         let seat = Seat::waiting(self.next.fetch_add(1, Ordering::Relaxed), wants);
         self.slots[slot].waker.replace(Some(waker));
+        self.slots[slot].since.store(self.now(), Ordering::Relaxed);
         // Release: whoever sees the seat sees the waker.
         self.slots[slot].seat.store(seat.0, Ordering::Release);
         Ok(Place { slot, seat })
     }
 
-    /// Gives a seat up whose state is final and that the centre does not name.
-    pub(super) fn vacate(&self, place: &Place) {
+    /// Gives a seat up whose state is final and that the centre does not name. Returns how long it was
+    /// taken.
+    pub(super) fn vacate(&self, place: &Place) -> Duration {
         let slot = &self.slots[place.slot];
+        let waited = self.now().saturating_sub(slot.since.load(Ordering::Relaxed));
+        self.longest.fetch_max(waited, Ordering::Relaxed);
         let waker = slot.waker.replace(None);
         slot.seat.store(0, Ordering::Release);
         self.vacant[place.slot / SPAN_BLOCKS as usize].free(1 << (place.slot as u32 % SPAN_BLOCKS));
         // Foreign code last.
         drop(waker);
+        Duration::from_nanos(waited)
+    }
+
+    /// The longest that anybody waited who has left.
+    pub(super) fn longest(&self) -> Duration {
+        Duration::from_nanos(self.longest.load(Ordering::Relaxed))
+    }
+
+    /// How long the one has waited that has waited longest; `None` when nobody waits.
+    pub(super) fn age(&self) -> Option<Duration> {
+        let waiting = |slot: usize| {
+            let seat = self.load(slot);
+            let since = self.slots[slot].since.load(Ordering::Relaxed);
+            // The same seat before and after: what was read between is this one's.
+            (seat.state() == State::Waiting && self.load(slot) == seat).then_some(since)
+        };
+        let oldest = self.taken_slots().filter_map(waiting).min()?;
+        Some(Duration::from_nanos(self.now().saturating_sub(oldest)))
     }
 
     pub(super) fn load(&self, slot: usize) -> Seat {

@@ -2,6 +2,7 @@
 //! to is argued in [`super`], "Waiting".
 
 use std::task::Waker;
+use std::time::Duration;
 
 use super::Permits;
 use super::queue::{Place, QueueFull, State};
@@ -15,7 +16,7 @@ impl Permits {
     /// caller [polls](Self::poll) next: that serves the queue, if the permits have come back meanwhile.
     pub(in crate::pool) fn join(&self, n: u32, waker: &Waker) -> Result<Place, QueueFull> {
         debug_assert!((1..=self.total).contains(&n));
-        let place = self.queue.sit(n, waker)?;
+        let place = self.queue.sit(n, waker, || self.counters.add(Event::SeatRetry))?;
         self.counters.add(Event::Wait);
         loop {
             let centre = Word(self.centre.load(Ordering::Acquire));
@@ -64,7 +65,7 @@ impl Permits {
                 break;
             }
         }
-        self.queue.vacate(place);
+        self.counters.waited(self.queue.vacate(place));
     }
 
     /// Gives up a place, and the permits with it if they have just been granted.
@@ -88,7 +89,7 @@ impl Permits {
                 break;
             }
         }
-        self.queue.vacate(place);
+        self.counters.waited(self.queue.vacate(place));
         // We may have been the one whom the others waited for, or the last.
         self.serve();
     }
@@ -101,6 +102,11 @@ impl Permits {
     /// Places of the queue, and how many of them are taken.
     pub(in crate::pool) fn places(&self) -> (u32, u32) {
         (self.queue.places(), self.queue.taken())
+    }
+
+    /// How long the first in the queue has waited, and the longest that anybody waited who has left it.
+    pub(in crate::pool) fn wait_ages(&self) -> (Option<Duration>, Duration) {
+        (self.queue.age(), self.queue.longest())
     }
 
     pub(super) fn is_granted(&self, place: &Place) -> bool {
