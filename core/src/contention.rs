@@ -97,7 +97,6 @@ mod loom_models {
     use loom::sync::Arc;
     use loom::thread;
 
-    use super::*;
     use crate::sync::explore::explore;
     use crate::{
         AgentState, AgentType, BlockPool, LayerId, ModelSpec, NewTask, Outbox, PlanContext,

@@ -11,6 +11,7 @@
 //! - [`PlanContext`] keeps the changes of a plan, in changesets;
 //! - [`TaskQueue`] holds tasks that agents claim, each by one agent at a time;
 //! - [`ModelSpec`] is the geometry of a model's KV cache, [`LiveModel`] the one in force;
+//! - [`AdaptiveLimit`] is a time limit that follows what is measured;
 //! - [`Inbox`] takes requests from many threads to one that must not be held up.
 //!
 //! The crate does no I/O, starts no threads and calls no foreign code.
@@ -32,6 +33,7 @@
 
 #![deny(unsafe_code)]
 
+mod adaptive;
 mod agent;
 mod contention;
 mod id;
@@ -45,6 +47,7 @@ mod sync;
 mod task;
 mod tick;
 
+pub use self::adaptive::{AdaptiveLimit, AdaptiveLimitError, LimitEstimate};
 pub use self::agent::{
     AgentBlocks, AgentBlocksError, AgentState, AllSlotsTaken, BlockRun, BlockTables, Directory,
     DirectoryContention, LayerBlocks, NotReplaced, Outbox, OutboxCapacity, OutboxContention,
