@@ -97,6 +97,23 @@ fn loom_a_late_result_is_refused() {
     });
 }
 
+/// A claim is started while another thread takes back what is over: this one's lease is, and starting it does
+/// not save it. (Found by the histories: it was passed over.)
+#[test]
+fn loom_a_claim_that_is_started_is_taken_back() {
+    explore("tasks: start and reclaim", None, 10, || {
+        let queue = queue(1);
+        let task = queue.submit(NewTask::new(1)).unwrap();
+        let mine = claim(&queue, 1).unwrap();
+        let other = Arc::clone(&queue);
+        let thread = thread::spawn(move || other.reclaim_expired(Tick(11)).len());
+        // Either way: before it was taken back, or after.
+        let _started = queue.start(&mine);
+        assert_eq!(thread.join().unwrap(), 1, "passed over");
+        assert_eq!(queue.status(task), Some(TaskStatus::Pending));
+    });
+}
+
 /// A lease is renewed while another thread looks whether it is over: renewed is not taken back, taken
 /// back is not renewed.
 #[test]

@@ -42,15 +42,19 @@ impl<T> TaskQueue<T> {
         let mut reclaimed = Vec::new();
         for slot in 0..self.slots.len() {
             let mut word = self.word(slot);
-            while word.stage().is_claimed() && is_over(slot, word) {
-                if self.take_back(slot, word) {
+            while word.stage().is_claimed() {
+                if is_over(slot, word) && self.take_back(slot, word) {
                     let (worker, attempt) = (word.worker(), word.attempt());
                     let used_up = attempt >= self.max_attempts;
                     reclaimed.push(Reclaimed { task: word.id(slot), worker, attempt, used_up });
                     break;
                 }
+                let now = self.word(slot);
+                if now == word || mutant("tasks.started-passed-over") {
+                    break;
+                }
                 // Started, ended, or another one's: look again.
-                word = self.word(slot);
+                word = now;
             }
         }
         reclaimed

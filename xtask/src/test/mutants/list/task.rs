@@ -74,6 +74,11 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "task::loom_models::loom_a_renewed_claim_is_not_taken_back",
     ),
     loom(
+        "tasks.started-passed-over",
+        "a claim that is started meanwhile is not taken back",
+        "task::loom_models::loom_a_claim_that_is_started_is_taken_back",
+    ),
+    loom(
         "tasks.expired-renewed",
         "a lease that has expired is renewed",
         "task::loom_models::loom_a_renewed_claim_is_not_taken_back",
