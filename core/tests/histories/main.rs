@@ -1,24 +1,27 @@
-//! What threads saw at full speed, against the pool without threads. See docs/proof.md.
+//! What threads saw at full speed, against the same structures without threads. See docs/proof.md.
 //!
 //! `cargo xtask test --histories` checks more windows, from `LATCHLESS_WINDOWS`; `LATCHLESS_SEED` repeats a
 //! run's operations, though not how the threads met.
 #![cfg(not(any(latchless_loom, latchless_shuttle)))]
 
 mod checker;
+mod plan;
 mod pool;
-mod record;
+mod state;
+mod task;
+mod windows;
 
 use std::env;
+use std::marker::PhantomData;
 
 use self::checker::{Verdict, check};
-use self::pool::{Pool, State};
-use self::record::{Fault, Window, windows};
+use self::windows::{Subject, Window, windows};
 
-/// Windows on one pool: afterwards a new one, on which no agent has had a quota yet.
-const ON_ONE_POOL: usize = 50;
+/// Windows on one subject: afterwards a new one, on which nothing has been done yet.
+const ON_ONE_SUBJECT: usize = 50;
 
-#[derive(Debug, Default)]
-struct Tally {
+#[derive(Debug)]
+struct Tally<S> {
     windows: usize,
     rejected: usize,
     undecided: usize,
@@ -27,6 +30,7 @@ struct Tally {
     overlaps: usize,
     /// Windows that have such a pair.
     concurrent: usize,
+    of: PhantomData<S>,
 }
 
 fn number(name: &str) -> Option<u64> {
@@ -34,19 +38,35 @@ fn number(name: &str) -> Option<u64> {
 }
 
 /// Records and checks windows until `enough` has been seen.
-fn run(seed: u64, fault: Option<Fault>, enough: impl Fn(&Tally) -> bool) -> Tally {
-    let mut tally = Tally::default();
+fn run<S: Subject>(
+    seed: u64,
+    fault: Option<S::Fault>,
+    enough: impl Fn(&Tally<S>) -> bool,
+) -> Tally<S> {
+    let mut tally = Tally::new();
     while !enough(&tally) {
         let seed = seed.wrapping_add(tally.windows as u64);
-        for window in windows(ON_ONE_POOL, seed, fault) {
+        for window in windows::<S>(ON_ONE_SUBJECT, seed, fault) {
             tally.add(&window, fault.is_none());
         }
     }
     tally
 }
 
-impl Tally {
-    fn add(&mut self, window: &Window, show: bool) {
+impl<S: Subject> Tally<S> {
+    fn new() -> Self {
+        Self {
+            windows: 0,
+            rejected: 0,
+            undecided: 0,
+            operations: 0,
+            overlaps: 0,
+            concurrent: 0,
+            of: PhantomData,
+        }
+    }
+
+    fn add(&mut self, window: &Window<S>, show: bool) {
         let overlaps: usize = window
             .iter()
             .enumerate()
@@ -60,7 +80,8 @@ impl Tally {
         self.operations += window.iter().map(Vec::len).sum::<usize>();
         self.overlaps += overlaps;
         self.concurrent += usize::from(overlaps > 0);
-        match check(&Pool, State::new(), window) {
+        let (model, initial) = S::model();
+        match check(&model, initial, window) {
             Verdict::Accepted => return,
             Verdict::Rejected => self.rejected += 1,
             Verdict::Undecided => self.undecided += 1,
@@ -72,8 +93,9 @@ impl Tally {
 
     fn print(&self, what: &str) {
         println!(
-            "histories of {what}: {} windows checked, {} rejected, {} undecided; {} of them \
+            "histories of {}{what}: {} windows checked, {} rejected, {} undecided; {} of them \
              concurrent; {} operations, each beside {:.2} others",
+            S::NAME,
             self.windows,
             self.rejected,
             self.undecided,
@@ -86,26 +108,69 @@ impl Tally {
 
 /// As many concurrent windows as `LATCHLESS_WINDOWS` says, among however many it takes; else some windows, of
 /// which a busy machine may have made none concurrent.
-#[test]
-fn the_pool_is_linearizable() {
+fn accept<S: Subject>() {
     let seed = number("LATCHLESS_SEED").unwrap_or(1);
     println!("seed {seed}");
     let wanted = number("LATCHLESS_WINDOWS").map(|windows| windows as usize);
-    let tally = run(seed, None, |tally| match wanted {
+    let tally = run::<S>(seed, None, |tally| match wanted {
+        // One that is rejected is printed, and one is enough to read.
+        _ if tally.rejected + tally.undecided > 0 => true,
         Some(wanted) => tally.concurrent >= wanted || tally.windows >= 100 * wanted,
         None => tally.windows >= 1_000,
     });
-    tally.print("the pool");
+    tally.print("");
     assert_eq!((tally.rejected, tally.undecided), (0, 0));
     // Else the threads did not meet, and next to nothing was checked.
     assert!(tally.concurrent >= wanted.unwrap_or(0), "repeat this on a machine with less to do");
 }
 
-#[test]
-fn a_pool_with_a_fault_is_not() {
-    for fault in Fault::ALL {
-        let tally = run(1, Some(fault), |tally| tally.windows >= 200);
-        tally.print(&format!("a pool with a fault ({fault:?})"));
+/// Each fault is seen, of which some need an answer that is rare.
+fn reject<S: Subject>() {
+    for fault in S::FAULTS {
+        let tally = run::<S>(1, Some(*fault), |tally| {
+            tally.windows >= if tally.rejected > 0 { 200 } else { 20_000 }
+        });
+        tally.print(&format!(" with a fault ({fault:?})"));
         assert!(tally.rejected > 0, "{fault:?} was not seen");
     }
+}
+
+#[test]
+fn the_pool_is_linearizable() {
+    accept::<pool::Shared>();
+}
+
+#[test]
+fn a_pool_with_a_fault_is_not() {
+    reject::<pool::Shared>();
+}
+
+#[test]
+fn state_machines_are_linearizable() {
+    accept::<state::Shared>();
+}
+
+#[test]
+fn a_state_machine_with_a_fault_is_not() {
+    reject::<state::Shared>();
+}
+
+#[test]
+fn changesets_are_linearizable() {
+    accept::<plan::Shared>();
+}
+
+#[test]
+fn changesets_with_a_fault_are_not() {
+    reject::<plan::Shared>();
+}
+
+#[test]
+fn task_queues_are_linearizable() {
+    accept::<task::Shared>();
+}
+
+#[test]
+fn a_task_queue_with_a_fault_is_not() {
+    reject::<task::Shared>();
 }

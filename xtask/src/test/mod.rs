@@ -28,8 +28,8 @@ Examples:
   cargo xtask test --only clippy --only tests
   cargo xtask test --loom            the loom models of the core alone; 3 minutes
   LOOM_MAX_PREEMPTIONS=4 cargo xtask test --loom
-  cargo xtask test --mutants         what the tests are worth; 8 minutes
-  cargo xtask test --histories       what threads saw at full speed; 1 minute
+  cargo xtask test --mutants         what the tests are worth; 6 minutes
+  cargo xtask test --histories       what threads saw at full speed; 2 minutes
   cargo xtask test --shuttle         many threads under schedules drawn by chance; 3 minutes
   cargo xtask test --sanitize        address, leak and thread sanitizer; 10 minutes
   cargo xtask test --coverage        lines of the core that its tests run; 5 minutes
@@ -55,7 +55,7 @@ pub(crate) struct TestArgs {
     #[arg(long, conflicts_with_all = ["only", "no_loom"])]
     mutants: bool,
 
-    /// Check what threads saw at full speed against a pool without threads
+    /// Check what threads saw at full speed against the same structures without threads
     #[arg(long, conflicts_with_all = ["only", "no_loom"])]
     histories: bool,
 
@@ -105,7 +105,7 @@ enum Section {
     Loom,
     /// Weakenings of the core, each of which a test has to notice
     Mutants,
-    /// What threads saw at full speed, against a pool without threads
+    /// What threads saw at full speed, against the same structures without threads
     Histories,
     /// Many threads under schedules that are drawn by chance
     Shuttle,

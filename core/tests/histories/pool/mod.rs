@@ -9,10 +9,16 @@
 //! the agent that came upon the same blocks, is under way. Until then they are *on their way*: whoever
 //! looks may find them or not. When the last of these calls has ended they have to be there.
 
+mod record;
+
+pub(crate) use self::record::Shared;
+
 use crate::checker::{Call, Spec};
+use crate::windows::MOST_THREADS;
 
 pub(crate) const BLOCKS: u32 = 24;
-pub(crate) const AGENTS: usize = 3;
+/// Each thread sets one's quota.
+pub(crate) const AGENTS: usize = MOST_THREADS;
 
 /// A lease, by a number that it has for the checker.
 pub(crate) type LeaseId = u32;
