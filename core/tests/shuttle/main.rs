@@ -12,9 +12,13 @@
 //! runs, under this schedule.
 #![cfg(latchless_shuttle)]
 
+mod agents;
 mod inbox;
+mod plan;
 mod pool;
+mod state;
 mod tables;
+mod tasks;
 mod waiting;
 
 use std::env;
