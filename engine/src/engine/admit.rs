@@ -15,7 +15,7 @@ use super::error::RequestError;
 use super::idle::common_prefix;
 use super::lane::{Lane, StepReport};
 use super::running::{Arrival, Leader, Running};
-use super::warm::Look;
+use super::warm::{Look, Stored};
 use crate::backend::{Backend, BackendError, SequenceId, Token};
 
 /// Tokens in common that make it worth to share cells, or to wait for another request: below, computing
@@ -57,6 +57,7 @@ impl<B: Backend> Lane<B> {
         }
         let mut refused = self.clean_sequences();
         self.admit_all(&mut refused, report);
+        self.admit_for_readers_behind(&mut refused, report);
         if !self.running.is_empty() || self.queue.is_empty() {
             return;
         }
@@ -76,13 +77,19 @@ impl<B: Backend> Lane<B> {
     fn admit_all(&mut self, refused: &mut Option<BackendError>, report: &mut StepReport) {
         let now = Instant::now();
         while self.free.len() + self.idle.len() > 0 {
-            let Some(turn) = self.queue.turn() else { break };
+            let Some(mut turn) = self.queue.turn() else { break };
             match self.look(turn) {
                 Look::GoOn => {}
                 Look::Asked => continue,
-                Look::Later => break,
+                Look::Later => {
+                    // One whose state is in memory goes first, so that there is room for another state:
+                    // who waits for that would wait for ever behind its lower priority.
+                    let here = |arrival: &Arrival| matches!(arrival.stored, Stored::Here(_));
+                    let Some(index) = self.queue.turn_among(here) else { break };
+                    turn = index;
+                }
             }
-            let Some(mut arrival) = self.queue.take() else { break };
+            let Some(mut arrival) = self.queue.take_at(turn) else { break };
             match self.place(&mut arrival, report) {
                 Ok(place) => self.start(arrival, place, now, report),
                 Err(error) => {
@@ -90,6 +97,22 @@ impl<B: Backend> Lane<B> {
                     self.queue.put_back(arrival);
                 }
             }
+        }
+    }
+
+    /// When all sequences are taken, gives out those of requests whose readers are behind.
+    fn admit_for_readers_behind(
+        &mut self,
+        refused: &mut Option<BackendError>,
+        report: &mut StepReport,
+    ) {
+        let none_left = |lane: &Self| lane.free.len() + lane.idle.len() == 0;
+        if self.queue.is_empty() || !none_left(self) {
+            return;
+        }
+        self.note_behind();
+        while !self.queue.is_empty() && none_left(self) && self.park_behind(report) {
+            self.admit_all(refused, report);
         }
     }
 

@@ -7,7 +7,8 @@
 //! The victim is never the most urgent of the oldest, unless its reader is behind: so one request always
 //! goes on, and when it ends its room is free. Who is parked comes back before anybody new is admitted,
 //! and a request whose reader is behind is parked before one that could go on, so that a reader that is
-//! frozen for ever costs its own request only.
+//! frozen for ever costs its own request only. Not even its sequence: when somebody waits for one and all are
+//! taken, those whose readers are behind give theirs up.
 
 use std::cmp::Reverse;
 
@@ -17,6 +18,10 @@ use super::idle::Idle;
 use super::lane::{Lane, StepReport};
 use super::running::Running;
 use crate::backend::{Backend, BackendError};
+
+/// Steps for which a reader may be behind before its request gives its sequence to somebody who waits for
+/// one, while others go on. A reader that is slow now and then is not worth a copy of the state.
+const PATIENCE_STEPS: u32 = 16;
 
 /// A request without a sequence.
 pub(crate) struct Parked<B: Backend> {
@@ -223,9 +228,35 @@ impl<B: Backend> Lane<B> {
 
     /// Parks a request whose reader is behind.
     fn park_paused(&mut self, report: &mut StepReport) -> bool {
-        let mut all = self.running.iter();
-        let paused = all.position(|one| one.is_active() && one.kept > 0 && one.is_paused());
-        let done = paused.is_some_and(|index| self.park(index, report));
+        self.park_least_urgent(Running::is_paused, report)
+    }
+
+    /// Somebody waits for a sequence and there is none: parks a request whose reader has been behind for long
+    /// enough, or is behind while nobody else goes on.
+    pub(super) fn park_behind(&mut self, report: &mut StepReport) -> bool {
+        let goes_on = |one: &Running<B::Sampler>| one.is_active() && !one.is_paused();
+        let patience = if self.running.iter().any(goes_on) { PATIENCE_STEPS } else { 0 };
+        self.park_least_urgent(|one| one.is_paused() && one.steps_behind >= patience, report)
+    }
+
+    /// Notes whose reader is behind, once a step in which somebody waits for a sequence.
+    pub(super) fn note_behind(&mut self) {
+        for one in &mut self.running {
+            one.steps_behind = if one.is_paused() { one.steps_behind + 1 } else { 0 };
+        }
+    }
+
+    fn park_least_urgent(
+        &mut self,
+        may: impl Fn(&Running<B::Sampler>) -> bool,
+        report: &mut StepReport,
+    ) -> bool {
+        let all = self.running.iter().enumerate();
+        let victim = all
+            .filter(|(_, one)| one.is_active() && one.kept > 0 && may(one))
+            .min_by_key(|(_, one)| (one.priority, Reverse(one.ticket().id())));
+        let Some((index, _)) = victim else { return false };
+        let done = self.park(index, report);
         self.take_out_parked();
         done
     }

@@ -69,7 +69,11 @@ impl Queue {
 
     /// Takes the one whose turn it is. Who came before it has been passed over once more.
     pub(crate) fn take(&mut self) -> Option<Arrival> {
-        let turn = self.turn()?;
+        self.take_at(self.turn()?)
+    }
+
+    /// Takes the request at `turn`. Those before it have been passed over once more.
+    pub(crate) fn take_at(&mut self, turn: usize) -> Option<Arrival> {
         for earlier in self.waiting.range_mut(..turn) {
             earlier.passed += 1;
         }
@@ -85,7 +89,13 @@ impl Queue {
 
     /// Of the highest level the one that came first. Who waits for the disk is passed over.
     pub(crate) fn turn(&self) -> Option<usize> {
-        let ready = self.waiting.iter().enumerate().filter(|(_, waiting)| waiting.is_ready());
+        self.turn_among(|_| true)
+    }
+
+    /// The same, among some.
+    pub(crate) fn turn_among(&self, some: impl Fn(&Arrival) -> bool) -> Option<usize> {
+        let ready = self.waiting.iter().enumerate();
+        let ready = ready.filter(|(_, waiting)| waiting.is_ready() && some(&waiting.arrival));
         let mut levels = ready.map(|(index, waiting)| (index, waiting.level()));
         let first = levels.next()?;
         let highest = levels.fold(first, |best, other| if other.1 > best.1 { other } else { best });

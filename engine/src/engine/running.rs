@@ -68,6 +68,8 @@ pub(crate) struct Running<S> {
     pub(crate) leader: Option<Leader>,
     /// Its state is in host memory; it leaves its sequence at the end of the step.
     pub(crate) parked: bool,
+    /// Steps in a row in which its reader was behind, of those in which somebody waited for a sequence.
+    pub(crate) steps_behind: u32,
     /// Whose file its sequence goes to.
     name: Option<AgentId>,
     text: TextFilter,
@@ -98,6 +100,7 @@ impl<S> Running<S> {
             deadline,
             leader: None,
             parked: false,
+            steps_behind: 0,
             name,
             text: TextFilter::new(stops),
             certain: String::new(),

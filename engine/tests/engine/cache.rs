@@ -4,13 +4,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use latchless::{AgentId, ModelSpec};
 use latchless_engine::backend::SequenceId;
 use latchless_engine::backend::scripted::{Probe, ScriptedBuilder, ScriptedModel};
 use latchless_engine::cache::CacheError;
 use latchless_engine::{
-    Answer, CacheConfig, Engine, EngineConfig, EngineError, Request, SwapError, Token,
+    Answer, CacheConfig, Engine, EngineConfig, EngineError, Priority, Request, SwapError, Token,
 };
 use tempfile::TempDir;
 
@@ -343,6 +344,39 @@ fn a_folder_that_cannot_be_used_is_told_early() {
     let _first = start(&folder, babble(1));
     let error = refused(babble(1), config(&folder));
     assert!(matches!(error, EngineError::Cache(CacheError::InUse { .. })), "{error}");
+}
+
+/// One state has been read, and as many as may be in memory are, when a more urgent request comes that is on
+/// disk as well: the first one is admitted, and then there is room for the other's state.
+#[test]
+fn a_state_in_memory_does_not_wait_for_one_that_has_no_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let (engine, _) = start(&folder, babble(GENERATED));
+    for agent in ["urgent", "patient"] {
+        ask(&engine, agent, &prompt(agent));
+    }
+    drop(engine);
+    for _ in 0..20 {
+        let backend = babble(GENERATED).sequences(1).build();
+        let (engine, mut lane, _) = stepped_with(backend, config(&folder));
+        let submit = |agent: &str, priority| {
+            let handle = engine.agent(agent).unwrap();
+            engine.submit(handle, Request::text(prompt(agent)).priority(priority)).unwrap()
+        };
+        let patient = submit("patient", Priority::Low);
+        lane.step();
+        // Long enough, as a rule, for the state to be there in the next step.
+        thread::sleep(Duration::from_millis(1));
+        let urgent = submit("urgent", Priority::High);
+        let begun = Instant::now();
+        while !engine.pending().is_empty() {
+            lane.step();
+            assert!(begun.elapsed() < Duration::from_mins(1), "{:?}", engine.pending());
+        }
+        for stream in [patient, urgent] {
+            assert!(resumed(&stream.wait()) > 0);
+        }
+    }
 }
 
 /// What the model before leaves behind would only take the place of what its successor saves.

@@ -4,7 +4,7 @@ use latchless_engine::backend::scripted::{Probe, ScriptedBackend};
 use latchless_engine::{EngineConfig, FinishReason, Priority, Request, RequestError, TokenStream};
 
 use super::support::{
-    ENOUGH, alone, assert_nothing_held, babble, ready, reason, stepped_with, text_of,
+    ENOUGH, alone, assert_nothing_held, babble, endless, ready, reason, stepped_with, text_of,
 };
 
 const TOKENS: u32 = 40;
@@ -74,6 +74,66 @@ fn the_most_urgent_goes_on() {
     lane.run_until_idle(ENOUGH);
     for (index, stream) in low.iter_mut().enumerate() {
         assert_undisturbed(stream, &prompt(index));
+    }
+}
+
+/// Readers that never read have every sequence. Whoever comes later gets one all the same, and they go on
+/// where they were as soon as they read.
+#[test]
+fn frozen_readers_do_not_keep_their_sequences_from_others() {
+    let backend = babble(TOKENS).sequences(2).build();
+    let config = EngineConfig::default().blocks(1_000).stream_events(4);
+    let (engine, mut lane, agent) = stepped_with(backend, config);
+    let submit = |index| engine.submit(agent, Request::text(prompt(index))).unwrap();
+    let mut frozen = [submit(0), submit(1)];
+    lane.run_until_idle(ENOUGH);
+    // One after the other, and the second while the first one is read: with somebody else who goes on, too.
+    let mut others = [submit(2), submit(3)];
+    let mut texts = [String::new(), String::new()];
+    for _ in 0..ENOUGH {
+        lane.step();
+        for (other, text) in others.iter_mut().zip(&mut texts) {
+            text.push_str(&text_of(&ready(other)));
+        }
+    }
+    for (index, (other, text)) in others.iter().zip(&texts).enumerate() {
+        assert!(other.completion().is_some_and(|end| end.reason.is_success()), "{index}");
+        let request = Request::text(prompt(index + 2));
+        assert_eq!(*text, alone(babble(TOKENS).build(), request).text);
+    }
+    let mut texts = [String::new(), String::new()];
+    for _ in 0..ENOUGH {
+        lane.step();
+        for (late, text) in frozen.iter_mut().zip(&mut texts) {
+            text.push_str(&text_of(&ready(late)));
+        }
+    }
+    for (index, text) in texts.iter().enumerate() {
+        assert_eq!(*text, alone(babble(TOKENS).build(), Request::text(prompt(index))).text);
+    }
+    assert_nothing_held(&engine);
+}
+
+/// One of two readers is behind for a moment: nobody is parked for that. When it stays behind, it gives its
+/// sequence to who waits.
+#[test]
+fn a_reader_has_some_steps_before_its_request_gives_way() {
+    let backend = endless().sequences(2).build();
+    let config = EngineConfig::default().blocks(1_000).stream_events(4);
+    let (engine, mut lane, agent) = stepped_with(backend, config);
+    let submit = || engine.submit(agent, Request::text("?").max_tokens(200)).unwrap();
+    let (_behind, mut read) = (submit(), submit());
+    for _ in 0..8 {
+        lane.step();
+        ready(&mut read);
+    }
+    let mut third = submit();
+    let mut steps = 0;
+    while ready(&mut third).is_empty() {
+        assert_eq!(lane.step().parked, u32::from(steps == 15), "{steps}");
+        ready(&mut read);
+        steps += 1;
+        assert!(steps < 20);
     }
 }
 
