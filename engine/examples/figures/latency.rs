@@ -1,6 +1,8 @@
 //! What a submit and a cancel cost another thread while the lane decodes.
 
+use std::collections::VecDeque;
 use std::error::Error;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -28,7 +30,8 @@ pub(crate) fn measure(bench: &Bench, report: &mut Report) -> Result<(), Box<dyn 
     };
     let mut running = endless()?;
     let rounds = bench.rounds(2000, 200);
-    let mut firsts = Vec::new();
+    let (mut firsts, mut controls) = (Vec::new(), Vec::new());
+    let control = Mutex::new(VecDeque::new());
     let (mut submits, mut cancels, mut acks, mut steps) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for round in 0..rounds {
@@ -38,9 +41,22 @@ pub(crate) fn measure(bench: &Bench, report: &mut Report) -> Result<(), Box<dyn 
             running = endless()?;
         }
         let asked = Request::tokens(prompt.iter().copied()).max_tokens(64);
+        // Every other round the queue is what finds the caches cold.
+        let plain = || {
+            let start = Instant::now();
+            let mut queue = control.lock().unwrap_or_else(PoisonError::into_inner);
+            queue.push_back(vec![Token(0); prompt.len() + 64]);
+            drop(queue);
+            start.elapsed()
+        };
+        if round % 2 == 0 {
+            controls.push(plain());
+        }
         let start = Instant::now();
         let mut stream = engine.submit(asker, asked)?;
-        firsts.push(start.elapsed());
+        if round % 2 == 1 {
+            firsts.push(start.elapsed());
+        }
         let mut burst = Vec::with_capacity(BURST);
         for _ in 0..BURST {
             let asked = Request::tokens(prompt.iter().copied()).max_tokens(64);
@@ -71,7 +87,10 @@ pub(crate) fn measure(bench: &Bench, report: &mut Report) -> Result<(), Box<dyn 
             }
         }
     }
-    // After a pause the caches hold the model's weights and nothing of ours.
+    // After a pause the caches hold the model's weights and nothing of ours; nor of anybody's: a plain
+    // queue shows what that alone costs.
+    let cold = micros(percentile(&mut controls, 0.5));
+    report.add(GROUP, "a push under a mutex after a pause, p50", cold, "µs", None);
     for (name, times, wanted) in [
         ("submit after a pause", &mut firsts, [None, None]),
         ("submit in a burst", &mut submits, [Some("at most 5"), Some("at most 50")]),

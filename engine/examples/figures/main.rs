@@ -10,6 +10,7 @@
 mod frozen;
 mod interval;
 mod latency;
+mod memory;
 mod overhead;
 mod plain;
 mod report;
@@ -54,10 +55,14 @@ struct Args {
     #[arg(long)]
     quick: bool,
 
-    /// Only the figures whose group has this name: throughput, latency, interval, swap, overhead,
+    /// Only the figures whose group has this name: throughput, latency, interval, swap, memory, overhead,
     /// frozen (Linux)
     #[arg(long, value_name = "GROUP")]
     only: Option<String>,
+
+    /// Print nothing: for the process that measures memory
+    #[arg(long, hide = true)]
+    silent: bool,
 }
 
 /// What every measurement starts from.
@@ -97,7 +102,7 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let model = LlamaModel::load(&args.model, &ModelOptions::default())?;
     let bench = Bench { path: args.model.clone(), model, quick: args.quick, threads: args.threads };
-    let mut report = Report::new(&args.model, args.quick);
+    let mut report = Report::new(&args.model, args.quick, args.silent);
     let wanted = |group| args.only.as_deref().is_none_or(|only| only == group);
     if wanted("overhead") {
         overhead::measure(&bench, &mut report)?;
@@ -117,6 +122,9 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     }
     if wanted("swap") {
         swap::measure(&bench, &mut report)?;
+    }
+    if wanted(memory::GROUP) {
+        memory::measure(&bench, &mut report)?;
     }
     if let Some(path) = &args.json {
         report.write(path)?;

@@ -1,39 +1,44 @@
 //! Rows of a table and of a JSON file, and the few statistics that they need.
 
+use std::error::Error;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One figure.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Row {
-    group: &'static str,
+    group: String,
     figure: String,
     value: f64,
-    unit: &'static str,
+    unit: String,
     /// What it is to be, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
-    wanted: Option<&'static str>,
+    wanted: Option<String>,
 }
 
 /// All figures of a run; each is printed as soon as it is there.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Report {
     model: String,
     quick: bool,
     cores: usize,
     rows: Vec<Row>,
+    #[serde(skip)]
+    silent: bool,
 }
 
 impl Report {
-    pub(crate) fn new(model: &Path, quick: bool) -> Self {
+    pub(crate) fn new(model: &Path, quick: bool, silent: bool) -> Self {
         let stem = model.file_stem().unwrap_or_default().to_string_lossy();
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        println!("{stem}, {cores} cores{}", if quick { ", a short run" } else { "" });
-        Self { model: stem.into_owned(), quick, cores, rows: Vec::new() }
+        if !silent {
+            println!("{stem}, {cores} cores{}", if quick { ", a short run" } else { "" });
+        }
+        Self { model: stem.into_owned(), quick, cores, rows: Vec::new(), silent }
     }
 
     pub(crate) fn add(
@@ -44,10 +49,30 @@ impl Report {
         unit: &'static str,
         wanted: Option<&'static str>,
     ) {
-        let figure = figure.into();
-        let aim = wanted.map_or_else(String::new, |wanted| format!("  (wanted {wanted})"));
-        println!("{group:10}  {figure:62} {value:10.3} {unit}{aim}");
-        self.rows.push(Row { group, figure, value, unit, wanted });
+        let (group, unit) = (group.to_owned(), unit.to_owned());
+        self.push(Row {
+            group,
+            figure: figure.into(),
+            value,
+            unit,
+            wanted: wanted.map(Into::into),
+        });
+    }
+
+    /// Adds the rows that another process has written.
+    pub(crate) fn take_over(&mut self, json: &[u8]) -> Result<(), Box<dyn Error>> {
+        let theirs: Self = serde_json::from_slice(json)?;
+        theirs.rows.into_iter().for_each(|row| self.push(row));
+        Ok(())
+    }
+
+    fn push(&mut self, row: Row) {
+        let Row { group, figure, value, unit, wanted } = &row;
+        let aim = wanted.as_ref().map_or_else(String::new, |wanted| format!("  (wanted {wanted})"));
+        if !self.silent {
+            println!("{group:10}  {figure:62} {value:10.3} {unit}{aim}");
+        }
+        self.rows.push(row);
     }
 
     pub(crate) fn write(&self, path: &Path) -> io::Result<()> {

@@ -1,7 +1,6 @@
-//! The model is replaced under load: what is lost, how long streams pause, and what stays in memory.
+//! The model is replaced under load: what is lost, and how long streams pause.
 
 use std::error::Error;
-use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -22,15 +21,6 @@ struct Seen {
     answered: u64,
     failed: u64,
     gaps: Vec<Duration>,
-}
-
-/// Memory of this process that is not a mapped file, in MiB.
-fn anonymous_mib() -> f64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let kib = status.lines().find_map(|line| {
-        line.strip_prefix("RssAnon:")?.trim().strip_suffix("kB")?.trim().parse::<f64>().ok()
-    });
-    kib.unwrap_or(f64::NAN) / 1024.0
 }
 
 fn host(engine: &Engine, number: u32, stop: &AtomicBool) -> Seen {
@@ -75,9 +65,8 @@ pub(crate) fn measure(bench: &Bench, report: &mut Report) -> Result<(), Box<dyn 
         .collect();
     let (mut loads, mut drains) = (Vec::new(), Vec::new());
     thread::sleep(Duration::from_secs(2));
-    let mut before = anonymous_mib();
     let swaps = bench.rounds(6, 3);
-    for number in 0..swaps {
+    for _ in 0..swaps {
         let start = Instant::now();
         let old = engine.swap(load)?;
         loads.push(start.elapsed());
@@ -85,12 +74,7 @@ pub(crate) fn measure(bench: &Bench, report: &mut Report) -> Result<(), Box<dyn 
         old.wait(Duration::MAX)?;
         drains.push(start.elapsed());
         thread::sleep(Duration::from_millis(300));
-        if number == 1 {
-            // The allocator keeps a model's worth of what it was given back, once.
-            before = anonymous_mib();
-        }
     }
-    let after = anonymous_mib();
     stop.store(true, Ordering::Release);
     let mut all = Seen::default();
     for host in hosts {
@@ -123,13 +107,6 @@ pub(crate) fn measure(bench: &Bench, report: &mut Report) -> Result<(), Box<dyn 
         millis(percentile(&mut all.gaps, 1.0)),
         "ms",
         None,
-    );
-    report.add(
-        GROUP,
-        "memory after the last swap ÷ after the second",
-        after / before,
-        "",
-        Some("about 1"),
     );
     Ok(())
 }

@@ -27,6 +27,7 @@ pub struct ScriptedBuilder {
     pub(super) gate: Option<Gate>,
     pub(super) pace: Option<Duration>,
     pub(super) records: bool,
+    pub(super) token_bytes: usize,
 }
 
 impl ScriptedBuilder {
@@ -51,6 +52,7 @@ impl ScriptedBuilder {
             gate: None,
             pace: None,
             records: false,
+            token_bytes: 0,
         }
     }
 
@@ -156,6 +158,13 @@ impl ScriptedBuilder {
     #[must_use]
     pub fn record_batches(mut self) -> Self {
         self.records = true;
+        self
+    }
+
+    /// States have so many bytes a token more than the token itself takes, as those of real models do.
+    #[must_use]
+    pub fn state_bytes_a_token(mut self, bytes: usize) -> Self {
+        self.token_bytes = bytes;
         self
     }
 

@@ -27,7 +27,9 @@ pub struct ScriptedBackend {
 
 /// A sequence in host memory.
 #[derive(Debug, Clone)]
-pub struct ScriptedParked(Vec<Token>);
+pub struct ScriptedParked {
+    state: Vec<u8>,
+}
 
 /// What the logits of one row are computed from.
 #[derive(Debug, Clone)]
@@ -69,6 +71,30 @@ impl ScriptedBackend {
     /// Counts of what this backend does, readable while a lane owns it.
     pub fn probe(&self) -> Probe {
         self.probe.clone()
+    }
+
+    fn bytes_a_token(&self) -> usize {
+        size_of::<i32>() + self.settings.token_bytes
+    }
+
+    /// What is remembered of a sequence: each token, and as many bytes as it is said to take.
+    fn state(&self, sequence: SequenceId) -> Vec<u8> {
+        let tokens = self.store.tokens(sequence);
+        let mut state = vec![0; tokens.len() * self.bytes_a_token()];
+        for (token, bytes) in tokens.iter().zip(state.chunks_exact_mut(self.bytes_a_token())) {
+            bytes[..size_of::<i32>()].copy_from_slice(&token.0.to_le_bytes());
+        }
+        state
+    }
+
+    /// Puts [`Self::state`] into an empty sequence.
+    fn set_state(&mut self, sequence: SequenceId, state: &[u8]) {
+        for bytes in state.chunks_exact(self.bytes_a_token()) {
+            let token = bytes.first_chunk().map_or(0, |token| i32::from_le_bytes(*token));
+            self.store.push(sequence, Token(token));
+        }
+        let len = self.store.tokens(sequence).len() as u32;
+        self.ledger.set_len(sequence, len);
     }
 
     fn holds(&self, sequence: SequenceId, token: Token) -> bool {
@@ -230,7 +256,7 @@ impl Backend for ScriptedBackend {
             return Err(BackendError::Failed { doing: "parking a sequence", reason });
         }
         self.probe.parked_one();
-        Ok(ScriptedParked(self.store.tokens(sequence).to_vec()))
+        Ok(ScriptedParked { state: self.state(sequence) })
     }
 
     fn unpark(
@@ -239,14 +265,11 @@ impl Backend for ScriptedBackend {
         parked: &ScriptedParked,
     ) -> Result<(), BackendError> {
         self.ledger.vacant(sequence)?;
-        let ScriptedParked(tokens) = parked;
-        if self.settings.unpark_fails || tokens.len() > self.store.free() {
-            return Err(BackendError::NoRoom { tokens: tokens.len() as u32 });
+        let tokens = parked.state.len() / self.bytes_a_token();
+        if self.settings.unpark_fails || tokens > self.store.free() {
+            return Err(BackendError::NoRoom { tokens: tokens as u32 });
         }
-        for token in tokens {
-            self.store.push(sequence, *token);
-        }
-        self.ledger.set_len(sequence, tokens.len() as u32);
+        self.set_state(sequence, &parked.state);
         self.probe.unparked_one();
         Ok(())
     }
@@ -260,7 +283,7 @@ impl Backend for ScriptedBackend {
     }
 
     fn state_bytes(&self, sequence: SequenceId) -> u64 {
-        4 * self.store.tokens(sequence).len() as u64
+        (self.bytes_a_token() * self.store.tokens(sequence).len()) as u64
     }
 
     fn save_sequence(&mut self, sequence: SequenceId) -> Result<Vec<u8>, BackendError> {
@@ -272,7 +295,7 @@ impl Backend for ScriptedBackend {
             return Err(BackendError::State { sequence, reason: reason.into() });
         }
         self.probe.saved_one();
-        Ok(tokens.iter().flat_map(|token| token.0.to_le_bytes()).collect())
+        Ok(self.state(sequence))
     }
 
     fn load_sequence(&mut self, sequence: SequenceId, state: &[u8]) -> Result<u32, BackendError> {
@@ -280,23 +303,21 @@ impl Backend for ScriptedBackend {
         self.store.truncate(sequence, 0);
         self.ledger.set_len(sequence, 0);
         let refused = |reason: &str| Err(BackendError::State { sequence, reason: reason.into() });
-        let (tokens, rest) = state.as_chunks::<4>();
+        let (tokens, rest) =
+            (state.len() / self.bytes_a_token(), state.len() % self.bytes_a_token());
         if self.settings.state_faults.contains(&sequence) {
             return refused("a fault was injected");
         }
-        if tokens.is_empty() || !rest.is_empty() {
+        if tokens == 0 || rest != 0 {
             return refused("it is no state of a script");
         }
         let most = self.ledger.limits().tokens_per_sequence as usize;
-        if tokens.len() > self.store.free().min(most) {
+        if tokens > self.store.free().min(most) {
             return refused("it has more tokens than there is room");
         }
-        for token in tokens {
-            self.store.push(sequence, Token(i32::from_le_bytes(*token)));
-        }
-        self.ledger.set_len(sequence, tokens.len() as u32);
+        self.set_state(sequence, state);
         self.probe.loaded_one();
-        Ok(tokens.len() as u32)
+        Ok(tokens as u32)
     }
 }
 
