@@ -17,7 +17,7 @@ Examples:
   cargo xtask bench tails --json tails.json       starved and frozen threads; about 12 minutes
   cargo xtask bench agents --json agents.json     transitions, claims, changes, output; about 2 minutes
   cargo xtask bench tails --quick                 half a minute; not for comparing
-  cargo xtask bench engine --json engine.json     a real model; about 5 minutes
+  cargo xtask bench engine --json engine.json     a real model; about 7 minutes
   cargo xtask bench store --json store.json       durable claims; about 1 minute
   cargo xtask bench pool -- --backends latchless,mutex_owner --threads 2
 
