@@ -204,7 +204,9 @@ fn eight_threads_share_two_sequences_and_a_folder() {
 #[test]
 fn the_least_recently_used_file_goes_and_a_pinned_one_stays() {
     let folder = tempfile::tempdir().unwrap();
-    let (engine, _) = start_with(with_budget(&folder, 2 * FILE), babble(GENERATED).sequences(1));
+    // With nothing kept in the context a turn is handed over before its end is published.
+    let config = with_budget(&folder, 2 * FILE).idle_tokens(0);
+    let (engine, _) = start_with(config, babble(GENERATED).sequences(1));
     let turn = |agent| {
         let answer = ask(&engine, agent, &prompt(agent));
         engine.flush_cache();
@@ -403,7 +405,8 @@ fn a_replaced_model_saves_nothing_unless_its_successor_is_the_same() {
 #[test]
 fn a_swap_to_another_model_computes_agents_again() {
     let folder = tempfile::tempdir().unwrap();
-    let (engine, _) = start(&folder, babble(GENERATED));
+    // With nothing kept in the context a turn is handed over before its end is published.
+    let (engine, _) = start_with(config(&folder).idle_tokens(0), babble(GENERATED));
     ask(&engine, "a", &prompt("a"));
     let swap = |model: ScriptedModel| {
         let backend = babble(GENERATED).model(model).build();
