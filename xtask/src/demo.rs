@@ -21,37 +21,70 @@ const MOST_THREADS: u32 = 512;
 /// Shown at the end of `cargo xtask demo --help`.
 pub(crate) const EXAMPLES: &str = "\
 Examples:
-  cargo xtask demo                                eight agents, the small default model
-  cargo xtask demo --agents 16 --max-tokens 64
+  cargo xtask demo                                agents work at a plan; kill it, start it again: it goes on
+  cargo xtask demo --fresh                        from the plan's beginning
+  cargo xtask demo --plan release.toml            another plan
   cargo xtask demo --model ~/models/some.gguf --threads 8
+  cargo xtask demo --prompts                      eight agents answer a prompt each, at once
+  cargo xtask demo --agents 16 --max-tokens 64
   cargo xtask demo --shared-prefix                the same instructions for all, computed once
   cargo xtask demo --swap --lanes 2               the model is replaced under way; two contexts
   cargo xtask demo --prompt-file prompts.txt --seed 7 --json out.json
 
 The first run fetches the model (98 MB) and compiles llama.cpp (about 5 minutes on two cores).
 
-Exit codes: 0 everybody was answered, 1 a request or the build failed, 2 the input or this machine has
-to be put right, 130 Ctrl-C.";
+Exit codes: 0 everything was done, 1 a task, a request or the build failed, 2 the input or this machine
+has to be put right, 130 Ctrl-C.";
+
+/// What only prompts have.
+const PROMPTS: [&str; 9] = [
+    "prompts",
+    "agents",
+    "max_tokens",
+    "prompt_file",
+    "context",
+    "seed",
+    "lanes",
+    "shared_prefix",
+    "swap",
+];
 
 /// The options of the demo.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub(crate) struct DemoArgs {
-    /// Agents that ask at the same time
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = agents,
-          allow_negative_numbers = true)]
-    agents: u32,
+    /// The plan to work at, in TOML [default: a small one that is built in]
+    #[arg(long, value_name = "FILE", help_heading = "A plan", conflicts_with_all = PROMPTS)]
+    plan: Option<PathBuf>,
 
-    /// Tokens that each agent may generate
-    #[arg(long, value_name = "N", default_value_t = 128, value_parser = one_or_more,
+    /// Where the plan's state is kept [default: a folder of its own in your cache]
+    #[arg(long, value_name = "FOLDER", help_heading = "A plan", conflicts_with_all = PROMPTS)]
+    state: Option<PathBuf>,
+
+    /// Forget what was done at the plan, and begin anew
+    #[arg(long, help_heading = "A plan", conflicts_with_all = PROMPTS)]
+    fresh: bool,
+
+    /// Answer prompts instead; each of these options says so, too
+    #[arg(long, help_heading = "Prompts")]
+    prompts: bool,
+
+    /// Agents that ask at the same time [default: 8]
+    #[arg(long, value_name = "N", value_parser = agents, help_heading = "Prompts",
           allow_negative_numbers = true)]
-    max_tokens: u32,
+    agents: Option<u32>,
+
+    /// Tokens that each agent may generate [default: 128]
+    #[arg(long, value_name = "N", value_parser = one_or_more, help_heading = "Prompts",
+          allow_negative_numbers = true)]
+    max_tokens: Option<u32>,
 
     /// The GGUF file to run in place of SmolLM2-135M-Instruct
     #[arg(long, value_name = "PATH")]
     model: Option<PathBuf>,
 
     /// A text file with one prompt a line, dealt to the agents in turn
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Prompts")]
     prompt_file: Option<PathBuf>,
 
     /// Threads that compute; more than free cores slows everything down [default: all cores]
@@ -59,25 +92,25 @@ pub(crate) struct DemoArgs {
     threads: Option<u32>,
 
     /// Tokens that the context holds, for all agents together [default: what they need]
-    #[arg(long, value_name = "N", value_parser = one_or_more,
+    #[arg(long, value_name = "N", value_parser = one_or_more, help_heading = "Prompts",
           allow_negative_numbers = true)]
     context: Option<u32>,
 
     /// Sample with this seed; without it the likeliest token is always taken
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", help_heading = "Prompts", allow_negative_numbers = true)]
     seed: Option<u32>,
 
     /// Contexts that share the work, each with its own pool, threads and agents
-    #[arg(long, value_name = "N", value_parser = one_or_more,
+    #[arg(long, value_name = "N", value_parser = one_or_more, help_heading = "Prompts",
           allow_negative_numbers = true)]
     lanes: Option<u32>,
 
     /// Give every agent the same long instructions: they are computed once
-    #[arg(long)]
+    #[arg(long, help_heading = "Prompts")]
     shared_prefix: bool,
 
     /// Replace the model while the agents are being answered
-    #[arg(long)]
+    #[arg(long, help_heading = "Prompts")]
     swap: bool,
 
     /// Write the measured figures to this file as JSON
@@ -166,6 +199,13 @@ impl DemoArgs {
                 }
             }
         }
+        if let Some(path) = &self.plan
+            && let Err(error) = fs::metadata(path)
+        {
+            let (path, problem) = (path.clone(), error.to_string());
+            let advice = "name a plan in TOML";
+            return Err(Error::Input { option: "--plan", path, problem, advice });
+        }
         if let Some(path) = &self.json {
             let advice = "name a file in a folder that exists";
             let refuse = |problem: &str| Error::Input {
@@ -189,10 +229,10 @@ impl DemoArgs {
 
     /// The same options for the demo itself, the model always named.
     fn pass_on(&self, command: &mut Command, model: &Path) {
-        command.args(["--agents", &self.agents.to_string()]);
-        command.args(["--max-tokens", &self.max_tokens.to_string()]);
         command.arg("--model").arg(model);
         for (option, number) in [
+            ("--agents", self.agents),
+            ("--max-tokens", self.max_tokens),
             ("--threads", self.threads),
             ("--context", self.context),
             ("--seed", self.seed),
@@ -202,12 +242,22 @@ impl DemoArgs {
                 command.args([option, &number.to_string()]);
             }
         }
-        for (option, given) in [("--shared-prefix", self.shared_prefix), ("--swap", self.swap)] {
+        for (option, given) in [
+            ("--fresh", self.fresh),
+            ("--prompts", self.prompts),
+            ("--shared-prefix", self.shared_prefix),
+            ("--swap", self.swap),
+        ] {
             if given {
                 command.arg(option);
             }
         }
-        for (option, path) in [("--prompt-file", &self.prompt_file), ("--json", &self.json)] {
+        for (option, path) in [
+            ("--plan", &self.plan),
+            ("--state", &self.state),
+            ("--prompt-file", &self.prompt_file),
+            ("--json", &self.json),
+        ] {
             if let Some(path) = path {
                 command.arg(option).arg(path);
             }
@@ -258,21 +308,21 @@ mod tests {
     }
 
     #[test]
-    fn nothing_given_means_eight_agents_and_the_model_is_always_named() {
+    fn nothing_given_means_the_plan_and_the_model_is_always_named() {
         let mut command = Command::new("demo");
         parse(&[]).unwrap().pass_on(&mut command, Path::new("m.gguf"));
-        assert_eq!(run::shown(&command), "demo --agents 8 --max-tokens 128 --model m.gguf");
+        assert_eq!(run::shown(&command), "demo --model m.gguf");
     }
 
     #[test]
     fn every_option_is_passed_on() {
         let words = [
+            "--model",
+            "other.gguf",
             "--agents",
             "3",
             "--max-tokens",
             "4",
-            "--model",
-            "other.gguf",
             "--threads",
             "2",
             "--context",
@@ -281,6 +331,7 @@ mod tests {
             "7",
             "--lanes",
             "2",
+            "--prompts",
             "--shared-prefix",
             "--swap",
             "--prompt-file",
@@ -292,6 +343,22 @@ mod tests {
         let mut command = Command::new("demo");
         args.pass_on(&mut command, args.model.as_deref().unwrap());
         assert_eq!(run::shown(&command), format!("demo {}", words.join(" ")));
+        let words = ["--model", "m.gguf", "--fresh", "--plan", "p.toml", "--state", "s"];
+        let args = parse(&words).unwrap();
+        let mut command = Command::new("demo");
+        args.pass_on(&mut command, args.model.as_deref().unwrap());
+        assert_eq!(run::shown(&command), format!("demo {}", words.join(" ")));
+    }
+
+    #[test]
+    fn a_plan_goes_with_no_prompts_and_must_be_there() {
+        for plan in [&["--plan", "p"][..], &["--state", "s"], &["--fresh"]] {
+            let refused = parse(&[plan, &["--agents", "2"]].concat()).unwrap_err();
+            assert_eq!(refused.exit_code(), 2);
+        }
+        let missing = parse(&["--plan", "nowhere.toml"]).unwrap().check().unwrap_err();
+        assert_eq!(missing.exit_code(), 2);
+        assert!(missing.to_string().contains("nowhere.toml"), "{missing}");
     }
 
     #[test]

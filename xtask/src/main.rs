@@ -35,7 +35,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Several agents answer at once on one engine: prepares everything, builds, runs
+    /// Several agents at work on one engine, at a plan or at prompts: prepares everything, builds, runs
     #[command(after_help = demo::EXAMPLES)]
     Demo(DemoArgs),
 

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use latchless_engine::EngineError;
 use latchless_engine::backend::BackendError;
 use latchless_engine::backend::llama::LoadError;
+use latchless_engine::runtime::flow::FlowError;
+use latchless_engine::store::StoreError;
 
 /// What is said on stderr, after `error: `.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +61,26 @@ pub(crate) enum DemoError {
         /// What is wrong, and what to do.
         problem: String,
     },
+    /// The plan cannot be worked at.
+    #[error("{0}")]
+    Plan(String),
+    /// There is no place for the plan's state.
+    #[error("there is no cache folder; set HOME, or name a folder with --state")]
+    NoStateFolder,
+    /// The plan's state cannot be kept there.
+    #[error("--state {}: {problem}", .folder.display())]
+    State {
+        /// The folder.
+        folder: PathBuf,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+    /// The store said no.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The flow did not begin, or did not go on.
+    #[error(transparent)]
+    Flow(#[from] FlowError),
     /// The engine was not made.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -88,8 +110,21 @@ impl DemoError {
             | Self::PromptFile { .. }
             | Self::PromptTooLong { .. }
             | Self::Prompt { .. }
-            | Self::Json { .. } => 2,
-            Self::Engine(_)
+            | Self::Plan(_)
+            | Self::NoStateFolder
+            | Self::State { .. }
+            | Self::Json { .. }
+            // The state can be named by the user, and what is wrong with it put right.
+            | Self::Store(
+                StoreError::NotADatabase { .. }
+                | StoreError::Foreign { .. }
+                | StoreError::NewerSchema { .. }
+                | StoreError::ReadOnly { .. }
+                | StoreError::Damaged { .. },
+            ) => 2,
+            Self::Store(_)
+            | Self::Flow(_)
+            | Self::Engine(_)
             | Self::WarmUp(_)
             | Self::Swap(_)
             | Self::Thread(_)

@@ -89,7 +89,7 @@ struct Percentiles {
 }
 
 #[derive(Debug, Serialize)]
-struct Machine {
+pub(crate) struct Machine {
     cpu: String,
     /// Cores that the process may use.
     cores: usize,
@@ -129,26 +129,36 @@ impl<'a> Figures<'a> {
             plain_turns_tokens_per_second: comparison.map_or(&[], |turns| &turns.plain),
             peak_blocks: round.peak_blocks,
             total_blocks: round.total_blocks,
-            machine: Machine {
-                cpu: cpu(),
-                cores: thread::available_parallelism().map_or(1, std::num::NonZero::get),
-                threads,
-                os: std::env::consts::OS,
-                arch: std::env::consts::ARCH,
-            },
+            machine: Machine::here(threads),
         }
     }
 
-    /// Writes them to a temporary file beside `path` and renames it: whoever looks finds a whole file
-    /// or none.
     pub(crate) fn write(&self, path: &Path) -> Result<(), DemoError> {
-        let mut file = temporary(path)?;
-        let text = serde_json::to_string_pretty(self).map_err(|error| refuse(path, error))?;
-        writeln!(file, "{text}").map_err(|error| refuse(path, error))?;
-        file.as_file().sync_all().map_err(|error| refuse(path, error))?;
-        file.persist(path).map_err(|error| refuse(path, error.error))?;
-        Ok(())
+        write_json(self, path)
     }
+}
+
+impl Machine {
+    /// This one, with so many of ggml's threads.
+    pub(crate) fn here(threads: u32) -> Self {
+        Self {
+            cpu: cpu(),
+            cores: thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            threads,
+            os: std::env::consts::OS,
+            arch: std::env::consts::ARCH,
+        }
+    }
+}
+
+/// Writes figures to a temporary file beside `path` and renames it: whoever looks finds a whole file or none.
+pub(crate) fn write_json(figures: &impl Serialize, path: &Path) -> Result<(), DemoError> {
+    let mut file = temporary(path)?;
+    let text = serde_json::to_string_pretty(figures).map_err(|error| refuse(path, error))?;
+    writeln!(file, "{text}").map_err(|error| refuse(path, error))?;
+    file.as_file().sync_all().map_err(|error| refuse(path, error))?;
+    file.persist(path).map_err(|error| refuse(path, error.error))?;
+    Ok(())
 }
 
 /// Finds out whether a file can be written before minutes are spent on what is to be in it.

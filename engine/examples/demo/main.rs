@@ -1,8 +1,10 @@
-//! Eight agents, one model, one pool: `cargo xtask demo`, or `cargo run --release --example demo`.
+//! `cargo xtask demo`, or `cargo run --release --example demo`: agents at work on one model.
 //!
-//! Every agent is a thread of this program that submits to one engine and reads its own stream. On a
-//! terminal each has a line that shows what it says as it says it. At the end come the answers, a table
-//! of who waited how long for what, and the same batch in a plain llama.cpp loop for comparison.
+//! They do the tasks of a plan, with tools, on a store that outlives them ([`flow`]). With `--prompts`, or any
+//! option that only prompts have, each answers a prompt instead: every agent is a thread of this program that
+//! submits to one engine and reads its own stream. On a terminal each has a line that shows what it says as it
+//! says it. At the end come the answers, a table of who waited how long for what, and the same batch in a plain
+//! llama.cpp loop for comparison.
 
 #![forbid(unsafe_code)]
 
@@ -11,6 +13,7 @@ mod args;
 mod comparison;
 mod error;
 mod figures;
+mod flow;
 mod format;
 mod interrupt;
 mod plain;
@@ -39,7 +42,9 @@ use self::screen::Screen;
 use self::setup::{Setup, Started};
 
 fn main() -> ExitCode {
-    match run(&Args::parse()) {
+    let args = Args::parse();
+    let ended = if args.answers_prompts() { run(&args) } else { flow::run(&args) };
+    match ended {
         Ok(code) => code,
         Err(error) => {
             if !error.is_closed_pipe() {

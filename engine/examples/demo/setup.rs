@@ -60,18 +60,14 @@ pub(crate) struct Started {
 }
 
 impl Setup {
-    /// The model's file without its extension, which people know better than the name inside.
+    /// What people call the model.
     pub(crate) fn model_name(&self) -> String {
-        let stem = self.model.path().file_stem();
-        stem.map_or_else(
-            || self.model.name().to_owned(),
-            |stem| stem.to_string_lossy().into_owned(),
-        )
+        file_stem(&self.model)
     }
 
     /// Reads the prompts and loads the model.
     pub(crate) fn new(args: &Args) -> Result<Self, DemoError> {
-        let count = args.agents as usize;
+        let (count, lanes) = (args.agents() as usize, args.lanes());
         let agents = match &args.prompt_file {
             Some(path) => prompts::from_file(path, count)?,
             None => prompts::built_in(count),
@@ -80,7 +76,7 @@ impl Setup {
         let model = LlamaModel::load(path, &ModelOptions::default())?;
         let chat = model.chat_prompt(&[ChatMessage::user("Hello.")]).is_ok();
         let instructions = args.shared_prefix.then_some(INSTRUCTIONS);
-        let manner = Manner { max_tokens: args.max_tokens, seed: args.seed, chat, instructions };
+        let manner = Manner { max_tokens: args.max_tokens(), seed: args.seed, chat, instructions };
         let mut texts = Vec::with_capacity(count);
         let mut prompt_tokens = Vec::with_capacity(count);
         for agent in &agents {
@@ -94,25 +90,25 @@ impl Setup {
             texts.push(text);
         }
         let lengths =
-            prompt_tokens.iter().map(|tokens| *tokens as u64 + u64::from(args.max_tokens));
+            prompt_tokens.iter().map(|tokens| *tokens as u64 + u64::from(args.max_tokens()));
         let needed = |lengths: &mut dyn Iterator<Item = u64>| {
             cells_for(lengths, model.trained_context(), model.spec().block_tokens())
         };
         let longest = needed(&mut lengths.clone().max().into_iter());
         let all = args.context.unwrap_or_else(|| needed(&mut lengths.clone()));
         // As many cells in all, however many lanes; each lane holds the longest sequence at least.
-        let cells = all.div_ceil(args.lanes).max(if args.lanes > 1 { longest } else { 0 });
+        let cells = all.div_ceil(lanes).max(if lanes > 1 { longest } else { 0 });
         let cores = thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
         let context = ContextOptions {
             cells: Some(cells),
-            sequences: args.agents.div_ceil(args.lanes),
-            threads: match args.lanes {
+            sequences: args.agents().div_ceil(lanes),
+            threads: match lanes {
                 1 => args.threads,
                 lanes => Some((args.threads.unwrap_or(cores) / lanes).max(1)),
             },
             ..ContextOptions::default()
         };
-        Ok(Self { model, agents, manner, texts, prompt_tokens, context, lanes: args.lanes })
+        Ok(Self { model, agents, manner, texts, prompt_tokens, context, lanes })
     }
 
     /// A new context for each lane and an engine on them, warmed up by one short answer.
@@ -185,7 +181,14 @@ fn cells_for(lengths: impl Iterator<Item = u64>, trained: u32, block_tokens: u32
     u32::try_from(whole.sum::<u64>()).unwrap_or(u32::MAX)
 }
 
-fn fetched_model() -> Option<PathBuf> {
+/// The model's file without its extension, which people know better than the name inside.
+pub(crate) fn file_stem(model: &LlamaModel) -> String {
+    let stem = model.path().file_stem();
+    stem.map_or_else(|| model.name().to_owned(), |stem| stem.to_string_lossy().into_owned())
+}
+
+/// The model that was named in the environment, or else fetched.
+pub(crate) fn fetched_model() -> Option<PathBuf> {
     let cached = || {
         let xdg = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
         let home = || Some(PathBuf::from(env::var_os("HOME")?).join(".cache"));

@@ -33,6 +33,18 @@ pub(super) struct Live {
     _screen: MultiProgress,
 }
 
+/// A bar that is all message, and what draws it.
+pub(crate) fn bar() -> (ProgressBar, MultiProgress) {
+    let screen = MultiProgress::with_draw_target(ProgressDrawTarget::stdout());
+    // The number of lines stays: they are overwritten, not cleared first, and so do not flicker.
+    screen.set_move_cursor(true);
+    let bar = screen.add(ProgressBar::no_length());
+    // A constant template; one that is not understood would show as indicatif's own.
+    let template = ProgressStyle::with_template("{msg}");
+    bar.set_style(template.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    (bar, screen)
+}
+
 struct Line {
     name: String,
     state: &'static str,
@@ -43,13 +55,7 @@ struct Line {
 
 impl Live {
     pub(super) fn new(terminal: Term, agents: &[Agent], pool: &Arc<BlockPool>) -> Self {
-        let screen = MultiProgress::with_draw_target(ProgressDrawTarget::stdout());
-        // The number of lines stays: they are overwritten, not cleared first, and so do not flicker.
-        screen.set_move_cursor(true);
-        let bar = screen.add(ProgressBar::no_length());
-        // A constant template; one that is not understood would show as indicatif's own.
-        let template = ProgressStyle::with_template("{msg}");
-        bar.set_style(template.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        let (bar, screen) = bar();
         Self {
             terminal,
             pool: Arc::clone(pool),

@@ -10,6 +10,7 @@ use latchless::BlockPool;
 
 use self::lines::Lines;
 use self::live::Live;
+pub(crate) use self::live::bar;
 use crate::agents::{NotAsked, Outcome, Watch};
 use crate::prompts::Agent;
 

@@ -14,7 +14,7 @@
 //! - Everything else is prose, whatever it is: no reply is an error. A name that is no tool's is found out
 //!   when the call is made, and the model is told.
 //!
-//! A model that does not keep to this by itself can be held to it by a [grammar](self::grammar).
+//! A model that does not keep to this by itself can be held to it by a [grammar].
 
 mod grammar;
 

@@ -9,29 +9,38 @@ use crate::backend::ChatMessage;
 use crate::engine::{Engine, Prompt};
 
 /// The messages so far. What comes from documents and tools is shown without control tokens.
+///
+/// A model whose steps are prescribed is not told how to ask for tools: it could not do otherwise, and a small
+/// one writes better the less it has to read. It is given what the calls so far have shown, and the task.
 pub(super) struct Conversation {
     messages: Vec<ChatMessage>,
     /// Whether the model has a template; without one the messages are continued as text.
     chat: bool,
+    /// The task, for each round anew, where the steps are prescribed.
+    task: Option<String>,
+    /// What their calls have shown.
+    shown: String,
 }
 
 impl Conversation {
     pub(super) fn begin(engine: &Engine, manner: &Manner, task: &str) -> Self {
         let chat = engine.model().chat_prompt(&[ChatMessage::user("Hello.")]).is_ok();
-        let task = format!("Your task: {}", harmless(task));
-        let messages = vec![ChatMessage::system(manner.told()), ChatMessage::user(task)];
-        Self { messages, chat }
+        let mut messages = vec![ChatMessage::system(manner.told())];
+        let task = harmless(task);
+        let task = if matches!(manner.guide, Guide::Steps(_)) {
+            Some(task)
+        } else {
+            messages.push(ChatMessage::user(format!("Your task: {task}")));
+            None
+        };
+        Self { messages, chat, task, shown: String::new() }
     }
 
     /// What the model is to answer in this round.
-    pub(super) fn prompt(&self, manner: &Manner, round: u32) -> Prompt {
+    pub(super) fn prompt(&self) -> Prompt {
         let mut messages = self.messages.clone();
-        if let (Guide::Steps(steps), Some(last)) = (&manner.guide, messages.last_mut()) {
-            let step = steps.get(round as usize - 1);
-            let what = step.map_or("Say in one sentence what you have done.".to_owned(), |calls| {
-                format!("Now: {}", calls.join(", "))
-            });
-            last.content.extend(["\n", &harmless(&what)]);
+        if let Some(task) = &self.task {
+            messages.push(ChatMessage::user(format!("{}{task}", self.shown)));
         }
         if self.chat {
             return Prompt::Chat(messages);
@@ -43,26 +52,31 @@ impl Conversation {
 
     /// After a round: the reply, and what became of the calls that it asked for.
     pub(super) fn go_on(&mut self, reply: &str, ended: &[Ended], manner: &Manner) {
-        self.messages.push(ChatMessage::assistant(harmless(reply)));
+        let shown = |text: &str| {
+            let mut shown: String = text.chars().take(manner.shown).collect();
+            if shown.len() < text.len() {
+                shown.push_str(" (and more)");
+            }
+            harmless(&shown)
+        };
         let mut results = String::new();
         for Ended { asked, result } in ended {
-            let shown = |text: &str| {
-                let mut shown: String = text.chars().take(manner.shown).collect();
-                if shown.len() < text.len() {
-                    shown.push_str(" (and more)");
-                }
-                harmless(&shown)
-            };
-            let asked_for: String = asked.to_string().chars().take(60).collect();
-            let asked_for = harmless(asked_for.lines().next().unwrap_or_default());
+            let line: String = asked.to_string().chars().take(60).collect();
+            let line = harmless(line.lines().next().unwrap_or_default());
             // Writing to a String does not fail.
-            let _ = match result {
-                Ok(answer) => writeln!(results, "RESULT of {asked_for}: {}", shown(answer)),
-                Err(error) => {
-                    writeln!(results, "ERROR in {asked_for}: {}", shown(&error.to_string()))
+            let _ = match (result, self.task.is_some()) {
+                (Ok(answer), true) => writeln!(results, "{}: {}", asked.argument, shown(answer)),
+                (Ok(answer), false) => writeln!(results, "RESULT of {line}: {}", shown(answer)),
+                (Err(error), _) => {
+                    writeln!(results, "ERROR in {line}: {}", shown(&error.to_string()))
                 }
             };
         }
+        if self.task.is_some() {
+            self.shown.push_str(&results);
+            return;
+        }
+        self.messages.push(ChatMessage::assistant(harmless(reply)));
         if ended.is_empty() {
             results.push_str("Go on. Use a tool, or say that the task is done.");
         }

@@ -19,8 +19,8 @@ pub enum Guide {
     Free,
     /// It can only write calls of tools that there are, or that it is done.
     Grammar,
-    /// In each round it can only make these calls, and after the last round only say that it is done. What is
-    /// written is its own: a call is a tool's name and as much of its argument as is prescribed, and after a
+    /// In each round it can only make these calls, and after the last round only say that it is done; the
+    /// result is what the last calls have answered. What is written is its own: a call is a tool's name and as much of its argument as is prescribed, and after a
     /// colon at its end the model goes on. Any backend that follows grammars can do it.
     Steps(Vec<Vec<String>>),
 }
@@ -116,6 +116,9 @@ impl Manner {
     /// What the model is told: its part, and how to ask for what.
     pub(super) fn told(&self) -> String {
         let mut told = self.instructions.clone();
+        if matches!(self.guide, Guide::Steps(_)) {
+            return told;
+        }
         if !self.tools.is_empty() {
             told.push_str("\nYou have these tools. To use one, write a line like these:\n");
             for tool in self.tools.tools() {
@@ -145,7 +148,8 @@ impl Manner {
                 let step = steps.get(round as usize - 1);
                 let grammar = match step {
                     Some(calls) => self.step(round as usize, calls, documents)?,
-                    None => protocol::grammar(&Toolbox::new(), documents, true),
+                    // The result is what the last calls have shown.
+                    None => format!("root ::= {}\n", protocol::literal(protocol::COMPLETION_MARK)),
                 };
                 self.sampling.clone().grammar(grammar)
             }
@@ -189,5 +193,32 @@ impl Manner {
         }
         rule.push('\n');
         Ok(rule)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::fixture::Fixture;
+    use crate::store::NewTask;
+    use std::sync::Arc;
+
+    #[test]
+    fn steps_prescribe_what_is_written_and_leave_the_rest_to_the_model() {
+        let fixture = Fixture::new(&[NewTask::new("t", "x")]);
+        let claimed = fixture.claim("ada");
+        let documents = Documents::new(Arc::clone(&fixture.store), claimed.claim(), "ada");
+        let manner = Manner::default();
+        let rule = |calls: &[&str]| {
+            let calls: Vec<_> = calls.iter().map(|call| (*call).to_owned()).collect();
+            manner.step(1, &calls, &documents).unwrap()
+        };
+        assert_eq!(rule(&["read sky"]), "root ::= \"CALL read sky\" \n");
+        assert_eq!(
+            rule(&["list", "write a\"b:"]),
+            "root ::= \"CALL list \" (\"all\") \"\\nCALL write a\\\"b: \" [^\\n\\r]{8,300} \n"
+        );
+        let unknown = manner.step(3, &["shell rm".into()], &documents).unwrap_err().to_string();
+        assert!(unknown.starts_with("step 3: there is no tool \"shell\""), "{unknown}");
     }
 }

@@ -219,9 +219,10 @@ impl Turn<'_> {
         let mut documents = Documents::new(Arc::clone(self.store), claim, self.agent.name());
         let mut conversation = Conversation::begin(engine, manner, &claim.description);
         let state = self.agent.machine();
+        let mut answers = String::new();
         for round in 1..=manner.rounds {
             state.transition(AgentState::Assistant)?;
-            let request = manner.request(conversation.prompt(manner, round), round, &documents)?;
+            let request = manner.request(conversation.prompt(), round, &documents)?;
             let text = self.answer(engine, handle, &request)?;
             let reply = Reply::parse(&text);
             self.watch.see(self.agent, &Happening::Replied(&text));
@@ -235,10 +236,14 @@ impl Turn<'_> {
                 state.set_completion(true);
                 state.transition(AgentState::Response)?;
                 self.watch.see(self.agent, &Happening::Responded);
+                // A mark that stands alone: the result is what the last calls have answered.
+                let result = if result.is_empty() { answers } else { result };
                 return Ok((result, round, documents));
             }
             state.transition(AgentState::Response)?;
             self.watch.see(self.agent, &Happening::Responded);
+            let answered = ended.iter().filter_map(|ended| ended.result.as_deref().ok());
+            answers = answered.collect::<Vec<_>>().join("\n");
             conversation.go_on(&text, &ended, manner);
         }
         Err(TurnError::Rounds { rounds: manner.rounds })
