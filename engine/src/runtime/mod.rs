@@ -16,6 +16,7 @@
 mod agent;
 mod cancel;
 mod context;
+pub mod crash;
 mod documents;
 pub mod flow;
 pub mod protocol;

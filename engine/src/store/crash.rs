@@ -248,7 +248,7 @@ pub fn torment(
 }
 
 /// SplitMix64 (Steele, Lea, Flood, 2014).
-fn next(state: &mut u64) -> u64 {
+pub(crate) fn next(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let mut mixed = *state;
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -257,12 +257,12 @@ fn next(state: &mut u64) -> u64 {
 }
 
 /// Lets a child acknowledge `count` times and run for `longer`, and kills it.
-fn kill(
+pub(crate) fn kill<T>(
     command: &mut Command,
     count: u64,
     longer: Duration,
-    acknowledged: &impl Fn(&str) -> Option<Acknowledged>,
-) -> io::Result<Vec<Acknowledged>> {
+    acknowledged: &impl Fn(&str) -> Option<T>,
+) -> io::Result<Vec<T>> {
     let mut child = command.stdout(Stdio::piped()).spawn()?;
     let stdout = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
     let mut lines = BufReader::new(stdout).lines();

@@ -1,4 +1,4 @@
-//! `cargo xtask test --crash`: processes that use the store are killed at random instants.
+//! `cargo xtask test --crash`: processes that use the store, and flows that do, are killed at random instants.
 //!
 //! Not a section of the whole run: its children are killed 200 times, where the tests kill 20.
 
@@ -22,7 +22,8 @@ pub(super) fn run() -> Result<(), Error> {
 fn command() -> Command {
     let mut command = run::cargo();
     command.args(["run", "--release", "-p", "latchless-engine", "--no-default-features"]);
-    command.args(["--features", "store", "--example", "store_crash", "--", "--kills", "200"]);
+    command.args(["--features", "runtime", "--example", "store_crash", "--", "--kills", "200"]);
+    command.args(["--flow-kills", "100"]);
     command
 }
 
@@ -34,7 +35,7 @@ mod tests {
     fn at_least_200_are_killed() {
         let shown = run::shown(&command());
         assert!(
-            shown.ends_with("--features store --example store_crash -- --kills 200"),
+            shown.ends_with("--example store_crash -- --kills 200 --flow-kills 100"),
             "{shown}"
         );
     }

@@ -184,6 +184,10 @@ fn progress(tasks: &[Task], columns: usize) -> String {
 
 /// What an agent does, at what, and the end of what it says.
 fn line(agent: &Agent, text: &str, width: usize, columns: usize) -> String {
+    if columns == 0 {
+        // Not even a mark that something was cut off has room.
+        return String::new();
+    }
     let (state, task) = match agent.task() {
         Some(task) => (agent.state().state().to_string(), task),
         None => ("idle".to_owned(), String::new()),
