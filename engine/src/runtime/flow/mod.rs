@@ -64,7 +64,8 @@ pub struct FlowOptions {
     /// How long a claim stands without being renewed; 30 seconds unless chosen. It is renewed three times as
     /// often.
     pub lease: Duration,
-    /// The longest that an agent gives no sign of life; 2 minutes unless chosen.
+    /// The longest that an agent gives no sign of life; 15 minutes unless chosen. One that waits for the first
+    /// token of a reply gives none: longer than a [reply may take](Manner::time_limit).
     pub patience: Duration,
     /// Agents that run at once; all of them unless chosen.
     pub limit: Option<usize>,
@@ -78,7 +79,7 @@ impl Default for FlowOptions {
     fn default() -> Self {
         Self {
             lease: Duration::from_secs(30),
-            patience: Duration::from_mins(2),
+            patience: Duration::from_mins(15),
             limit: None,
             failures: 3,
             presence: None,
