@@ -127,6 +127,34 @@ pub struct StoreStats {
     pub readers: u64,
     /// Outputs that went because an agent had too many.
     pub outputs_dropped: u64,
+    /// Time that callers waited until their writes were answered, all together: for the writer, for the others
+    /// of their group, and, if durable, for the disk.
+    pub write_waited: Duration,
+    /// The longest of these.
+    pub write_longest: Duration,
+    /// Waits of the writer for other processes.
+    pub busy: WaitStats,
+    /// Waits of reads for a reader; `reader_waits` of them began.
+    pub reader: WaitStats,
+}
+
+/// Waits of one kind, whose time limit follows what they take: between a tenth of what the host allows and all
+/// of it, the moving mean and four moving mean deviations of those that ended well, doubled with each one that
+/// was given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct WaitStats {
+    /// Waits that began.
+    pub waits: u64,
+    /// Those that were given up, because the limit was over.
+    pub expired: u64,
+    /// Looks in vain between the first one of a wait and its end, with pauses between them that double.
+    pub looks: u64,
+    /// How long all of them together took that have ended.
+    pub waited: Duration,
+    /// The longest of these.
+    pub longest: Duration,
+    /// The limit of the next one.
+    pub limit: Duration,
 }
 
 /// Tasks, plans, outputs and documents that outlive the process.

@@ -25,6 +25,11 @@ impl Failures {
         self
     }
 
+    /// Says how long a wait was that was given up.
+    pub(super) fn waited(&mut self, waited: Duration) {
+        self.busy = waited;
+    }
+
     pub(super) fn of(&self, error: &rusqlite::Error) -> StoreError {
         let path = self.path.clone();
         let reason = || error.to_string();

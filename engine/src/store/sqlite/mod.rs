@@ -6,6 +6,7 @@ mod plans;
 mod readers;
 mod schema;
 mod tasks;
+mod waits;
 mod work;
 mod writer;
 
@@ -36,7 +37,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 pub struct StoreOptions {
     /// Connections that read, 4 unless chosen.
     pub readers: usize,
-    /// How long a read waits for a connection, and a write for another process; 5 seconds unless chosen.
+    /// How long a read waits for a connection, and a write for another process, at most; 5 seconds unless
+    /// chosen. It is less, down to a tenth, where such waits take less: see [`WaitStats`](super::WaitStats).
     pub patience: Duration,
     /// Bytes that the file may have; no limit of its own unless chosen. The log beside it comes on top.
     pub max_bytes: Option<u64>,
@@ -94,7 +96,13 @@ impl SqliteStore {
         let failed = Failures::new(&path).busy(options.patience);
         let connection = open(&path, &options, &failed)?;
         let bell = Arc::new(WorkBell::default());
-        let writer = Writer::start(connection, options.clock, failed.clone(), Arc::clone(&bell))?;
+        let writer = Writer::start(
+            connection,
+            options.clock,
+            options.patience,
+            failed.clone(),
+            Arc::clone(&bell),
+        )?;
         let readers = Readers::new(path.clone(), options.readers, options.patience, failed);
         Ok(Self { writer, readers, bell, outputs_per_agent: options.outputs_per_agent, path })
     }
@@ -433,9 +441,13 @@ impl Store for SqliteStore {
             rolled_back: load(&writer.rolled_back),
             relaxed_lost: load(&writer.relaxed_lost),
             reads: load(&self.readers.reads),
-            reader_waits: load(&self.readers.waits),
+            reader_waits: self.readers.waits.stats().waits,
             readers: self.readers.made() as u64,
             outputs_dropped: load(&writer.outputs_dropped),
+            write_waited: Duration::from_nanos(load(&writer.waited)),
+            write_longest: Duration::from_nanos(load(&writer.longest)),
+            busy: self.writer.busy.stats(),
+            reader: self.readers.waits.stats(),
         }
     }
 }

@@ -10,6 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::super::StoreError;
 use super::failure::Failures;
+use super::waits::Waits;
 
 #[derive(Debug)]
 pub(super) struct Readers {
@@ -20,7 +21,7 @@ pub(super) struct Readers {
     pool: Mutex<Pool>,
     returned: Condvar,
     pub(super) reads: AtomicU64,
-    pub(super) waits: AtomicU64,
+    pub(super) waits: Waits,
 }
 
 #[derive(Debug, Default)]
@@ -40,7 +41,7 @@ impl Readers {
             pool: Mutex::default(),
             returned: Condvar::new(),
             reads: AtomicU64::new(0),
-            waits: AtomicU64::new(0),
+            waits: Waits::new(wait),
         }
     }
 
@@ -67,10 +68,15 @@ impl Readers {
     }
 
     fn lend(&self) -> Result<Lent<'_>, StoreError> {
-        let until = Instant::now() + self.wait;
         let mut pool = self.pool();
-        let mut waited = false;
+        // When the wait began, and how long it may take.
+        let mut waiting: Option<(Instant, Duration)> = None;
         loop {
+            if (!pool.idle.is_empty() || pool.made < self.most)
+                && let Some((since, _)) = waiting
+            {
+                self.waits.end(since.elapsed());
+            }
             if let Some(connection) = pool.idle.pop() {
                 return Ok(Lent { readers: self, connection: Some(connection) });
             }
@@ -78,13 +84,15 @@ impl Readers {
                 pool.made += 1;
                 break;
             }
-            if !waited {
-                self.waits.fetch_add(1, Ordering::Relaxed);
-                waited = true;
-            }
-            let left = until.saturating_duration_since(Instant::now());
+            let (since, limit) = *waiting.get_or_insert_with(|| {
+                self.waits.begin();
+                (Instant::now(), self.waits.limit())
+            });
+            let waited = since.elapsed();
+            let left = limit.saturating_sub(waited);
             if left.is_zero() {
-                let waited_ms = self.wait.as_millis() as u64;
+                self.waits.give_up(waited, limit);
+                let waited_ms = limit.as_millis() as u64;
                 return Err(StoreError::Readers { readers: self.most, waited_ms });
             }
             let woken = self.returned.wait_timeout(pool, left);

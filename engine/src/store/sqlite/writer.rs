@@ -11,11 +11,12 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 
 use super::super::clock::{Clock, Offset};
 use super::super::{Durability, StoreError};
 use super::failure::Failures;
+use super::waits::Waits;
 use super::work::WorkBell;
 
 /// Writes that may wait for the thread; more callers wait to hand theirs over.
@@ -54,6 +55,9 @@ pub(super) struct WriteCounts {
     pub(super) rolled_back: AtomicU64,
     pub(super) relaxed_lost: AtomicU64,
     pub(super) outputs_dropped: AtomicU64,
+    /// Nanoseconds that callers waited for answers, and the longest.
+    pub(super) waited: AtomicU64,
+    pub(super) longest: AtomicU64,
 }
 
 /// The thread, as long as this lives; then it commits what it has and ends.
@@ -62,6 +66,7 @@ pub(super) struct Writer {
     queue: Option<SyncSender<Box<dyn Write>>>,
     thread: Option<JoinHandle<()>>,
     pub(super) counts: Arc<WriteCounts>,
+    pub(super) busy: Arc<Waits>,
 }
 
 /// A write that somebody waits for.
@@ -128,18 +133,22 @@ impl Writer {
     pub(super) fn start(
         connection: Connection,
         clock: Arc<dyn Clock>,
+        patience: Duration,
         failed: Failures,
         bell: Arc<WorkBell>,
     ) -> Result<Self, StoreError> {
         let counts = Arc::new(WriteCounts::default());
         let (queue, calls) = sync_channel(QUEUE);
         let thread_counts = Arc::clone(&counts);
+        let busy = Arc::new(Waits::new(patience));
         let mut desk = Desk {
             connection,
             clock,
             failed,
             bell,
             counts: thread_counts,
+            patience,
+            busy: Arc::clone(&busy),
             offset: Offset::default(),
             nonce: super::random(),
             last_group: 0,
@@ -149,7 +158,7 @@ impl Writer {
             .name("latchless-store".into())
             .spawn(move || desk.serve(&calls))
             .map_err(|source| StoreError::Io { doing: "starting the writer", source })?;
-        Ok(Self { queue: Some(queue), thread: Some(thread), counts })
+        Ok(Self { queue: Some(queue), thread: Some(thread), counts, busy })
     }
 
     /// Hands over a write, and waits for the answer.
@@ -161,12 +170,17 @@ impl Writer {
         let (reply, answer) = sync_channel(1);
         let call = Call { durability, work: Some(work), outcome: None, reply: Some(reply) };
         let queue = self.queue.as_ref().ok_or(StoreError::Closed)?;
+        let begun = Instant::now();
         match queue.try_send(Box::new(call)) {
             Ok(()) => {}
             Err(TrySendError::Full(call)) => queue.send(call).map_err(|_| StoreError::Closed)?,
             Err(TrySendError::Disconnected(_)) => return Err(StoreError::Closed),
         }
-        answer.recv().unwrap_or(Err(StoreError::Closed))
+        let outcome = answer.recv().unwrap_or(Err(StoreError::Closed));
+        let waited = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.counts.waited.fetch_add(waited, Ordering::Relaxed);
+        self.counts.longest.fetch_max(waited, Ordering::Relaxed);
+        outcome
     }
 }
 
@@ -187,6 +201,8 @@ struct Desk {
     failed: Failures,
     bell: Arc<WorkBell>,
     counts: Arc<WriteCounts>,
+    patience: Duration,
+    busy: Arc<Waits>,
     offset: Offset,
     nonce: i64,
     last_group: usize,
@@ -248,7 +264,11 @@ impl Desk {
             self.connection.pragma_update(None, "synchronous", level)?;
             self.full_sync = durable;
         }
-        self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        // SQLite's own wait is not used here: it knows no limit but one that is set.
+        self.connection.busy_timeout(Duration::ZERO)?;
+        let begun = self.begin_immediate();
+        self.connection.busy_timeout(self.patience)?;
+        begun?;
         let mut read =
             self.connection.prepare_cached("SELECT value FROM marks WHERE name = 'clock'")?;
         let stored: i64 = read.query_row([], |row| row.get(0))?;
@@ -262,6 +282,33 @@ impl Desk {
             write.execute([now as i64])?;
         }
         Ok(now)
+    }
+
+    /// Waits for other processes, as long as such waits take and the host allows.
+    fn begin_immediate(&mut self) -> rusqlite::Result<()> {
+        let mut waiting: Option<(Instant, Duration)> = None;
+        for looks in 0.. {
+            let begun = self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([]);
+            let Err(error) = begun else { break };
+            if error.sqlite_error_code() != Some(ErrorCode::DatabaseBusy) {
+                return Err(error);
+            }
+            let (since, limit) = *waiting.get_or_insert_with(|| {
+                self.busy.begin();
+                (Instant::now(), self.busy.limit())
+            });
+            let waited = since.elapsed();
+            let Some(pause) = self.busy.pause(looks, waited, limit) else {
+                self.busy.give_up(waited, limit);
+                self.failed.waited(limit);
+                return Err(error);
+            };
+            thread::sleep(pause);
+        }
+        if let Some((since, _)) = waiting {
+            self.busy.end(since.elapsed());
+        }
+        Ok(())
     }
 
     /// Runs every call in a savepoint of its own, and commits. Relaxed callers go on meanwhile.

@@ -123,9 +123,38 @@ fn a_database_that_is_kept_busy_is_told() {
     let refused = store.create_plan("p", &[], Durable).unwrap_err();
     assert!(matches!(refused, StoreError::Busy { waited_ms: 20, .. }), "{refused}");
     assert_eq!(store.plans().unwrap(), []);
+    let stats = store.stats();
+    assert_eq!((stats.busy.waits, stats.busy.expired, stats.rolled_back), (1, 1, 1));
+    assert!(stats.busy.looks > 0 && stats.busy.longest >= patience, "{stats:?}");
+    assert_eq!((stats.busy.waited, stats.busy.limit), (stats.busy.longest, patience));
     drop(kept);
     store.create_plan("p", &[], Durable).unwrap();
-    assert_eq!(store.stats().rolled_back, 1);
+    let after = store.stats();
+    assert_eq!((after.busy, after.rolled_back), (stats.busy, 1), "nobody was in the way");
+    assert!(after.write_longest >= patience && after.write_waited > after.write_longest);
+}
+
+/// Another process keeps the database until this one waits for it, and then lets it go: the wait ends well, and
+/// the limit follows it.
+#[test]
+fn a_wait_for_another_process_is_measured() {
+    let fixture = Fixture::new();
+    let patience = Duration::from_mins(1);
+    let options = StoreOptions { patience, ..fixture.options() };
+    let store = &SqliteStore::open(fixture.path(), options).unwrap();
+    let mut other = Connection::open(fixture.path()).unwrap();
+    let kept = other.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).unwrap();
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| store.create_plan("p", &[], Durable));
+        while store.stats().busy.looks == 0 {
+            std::thread::yield_now();
+        }
+        drop(kept);
+        waiting.join().unwrap().unwrap();
+    });
+    let busy = store.stats().busy;
+    assert_eq!((busy.waits, busy.expired, busy.waited), (1, 0, busy.longest));
+    assert!(busy.waited > Duration::ZERO && busy.limit < patience, "{busy:?}");
 }
 
 #[test]
@@ -143,6 +172,8 @@ fn readers_are_bounded() {
     store.plans().unwrap();
     let stats = store.stats();
     assert_eq!((stats.readers, stats.reader_waits, stats.reads), (2, 1, 4));
+    assert_eq!((stats.reader.waits, stats.reader.expired, stats.reader.limit), (1, 1, patience));
+    assert_eq!(stats.reader.waited, stats.reader.longest);
 }
 
 /// What was relaxed is there when the store is opened again, because closing commits everything.
