@@ -1,7 +1,7 @@
 //! Headers of GGUF files: whatever the bytes are, an answer or a sentence, and no panic.
 //!
-//! `cargo fuzz run gguf` in the folder `engine` (it needs a nightly toolchain, or `RUSTC_BOOTSTRAP=1`).
-//! The corpus is also replayed, and mutated for a while, by the test engine/tests/gguf_inputs.rs.
+//! `cargo xtask test --fuzz`, or `cargo fuzz run gguf` in the folder `engine`. The corpus is also replayed,
+//! and mutated for a while, by the test engine/tests/inputs.
 #![no_main]
 
 use std::path::PathBuf;

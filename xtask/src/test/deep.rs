@@ -22,16 +22,6 @@ pub(super) fn shuttle() -> Command {
     command
 }
 
-/// The target that rustc has sanitizers for on this machine; `None` where we know none.
-fn target() -> Option<&'static str> {
-    match (env::consts::OS, env::consts::ARCH) {
-        ("linux", "x86_64") => Some("x86_64-unknown-linux-gnu"),
-        ("linux", "aarch64") => Some("aarch64-unknown-linux-gnu"),
-        ("macos", "aarch64") => Some("aarch64-apple-darwin"),
-        _ => None,
-    }
-}
-
 /// The core's tests and a short stress run under each sanitizer. std is not rebuilt, which would need
 /// its source; an explicit target keeps the flags from build scripts and macros.
 pub(super) fn sanitize() -> Vec<Command> {
@@ -66,7 +56,7 @@ fn sanitized(
     command.env("RUSTC_BOOTSTRAP", "1").args(package).args(targets);
     // Seen from the package's folder, where tests run.
     command.env("TSAN_OPTIONS", "suppressions=tests/thread-sanitizer.supp");
-    if let Some(target) = target() {
+    if let Some(target) = variant::sanitized_target() {
         command.args(["--target", target]);
     }
     command.arg("--").args(args);

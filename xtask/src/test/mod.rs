@@ -16,6 +16,7 @@ use crate::{model, prerequisites};
 
 mod crash;
 mod deep;
+mod fuzz;
 mod loom;
 mod mutants;
 mod variant;
@@ -33,6 +34,7 @@ Examples:
   cargo xtask test --shuttle         many threads under schedules drawn by chance; 3 minutes
   cargo xtask test --sanitize        address, leak and thread sanitizer; 10 minutes
   cargo xtask test --coverage        lines of the core that its tests run; 5 minutes
+  cargo xtask test --fuzz            hostile files and texts, each kind for 60 seconds
   cargo xtask test --crash           kills processes that use the store, 200 times
 
 docs/proof.md tells what each of them proves.
@@ -78,6 +80,14 @@ pub(crate) struct TestArgs {
     /// Kill processes that use the store at random instants under load, and check what is left
     #[arg(long, exclusive = true)]
     crash: bool,
+
+    /// Hand hostile files and texts in, for a while each kind
+    #[arg(long, conflicts_with_all = ["only", "no_loom", "crash"])]
+    fuzz: bool,
+
+    /// How long each fuzz target runs
+    #[arg(long, requires = "fuzz", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
+    seconds: u32,
 
     /// Leave out the loom models
     #[arg(long, conflicts_with = "only")]
@@ -140,6 +150,10 @@ pub(crate) enum Error {
     #[error("section `mutants` failed: {0}")]
     Mutants(#[from] mutants::Error),
 
+    /// A fuzz target failed, or did not run.
+    #[error("section `fuzz` failed: {0}; repeat it with `cargo xtask test --fuzz`")]
+    Fuzz(#[from] fuzz::Error),
+
     /// A part of the toolchain is not installed.
     #[error(
         "`cargo {command}` does not run: install {component} (with rustup: `rustup component add \
@@ -157,7 +171,7 @@ impl Error {
     /// 1 for a failed section, 2 for an incomplete toolchain.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Section { .. } | Self::NoModels | Self::Mutants(_) => 1,
+            Self::Section { .. } | Self::NoModels | Self::Mutants(_) | Self::Fuzz(_) => 1,
             Self::Component { .. } => 2,
         }
     }
@@ -170,6 +184,9 @@ impl Error {
 pub(crate) fn run(args: &TestArgs) -> Result<(), crate::Error> {
     if args.crash {
         return Ok(crash::run()?);
+    }
+    if args.fuzz {
+        return Ok(fuzz::run(args.seconds).map_err(Error::from)?);
     }
     let sections = args.sections();
     let mut times = Vec::new();

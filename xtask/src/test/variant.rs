@@ -20,6 +20,16 @@ pub(super) fn cargo(subcommand: &str, folder: &str, flags: &str) -> Command {
     command
 }
 
+/// The target that rustc has sanitizers for on this machine; `None` where we know none.
+pub(super) fn sanitized_target() -> Option<&'static str> {
+    match (env::consts::OS, env::consts::ARCH) {
+        ("linux", "x86_64") => Some("x86_64-unknown-linux-gnu"),
+        ("linux", "aarch64") => Some("aarch64-unknown-linux-gnu"),
+        ("macos", "aarch64") => Some("aarch64-apple-darwin"),
+        _ => None,
+    }
+}
+
 /// Where cargo builds.
 pub(super) fn target_folder() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR")

@@ -1,18 +1,16 @@
-//! The fuzz corpus of GGUF headers, as it is and mutated: whatever the bytes are, there is an answer or a
-//! sentence, no panic, and no more memory than the file gives cause for. What cargo-fuzz does for hours
-//! (engine/fuzz), for a second, with any toolchain and always in the same way.
+//! Headers of GGUF files: an answer or a sentence, and no more memory than the file gives cause for.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use fastrand::Rng;
 
-use self::gguf::{GgufError, Header};
+use self::gguf_header::{GgufError, Header};
+use crate::{corpus, mutate};
 
 // The reader alone, with its unit tests, so that they need no llama.cpp here.
-#[path = "../src/backend/llama/gguf/mod.rs"]
+#[path = "../../src/backend/llama/gguf/mod.rs"]
 #[allow(dead_code, unreachable_pub)]
-mod gguf;
+mod gguf_header;
 
 /// What the reader's surroundings call a file that cannot be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -23,20 +21,6 @@ enum LoadError {
     NotAFile { path: PathBuf },
     #[error("{path:?} cannot be loaded: {problem}")]
     File { path: PathBuf, problem: GgufError },
-}
-
-/// The files of the corpus, by name.
-fn corpus() -> Vec<(String, Vec<u8>)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/gguf");
-    let mut files: Vec<_> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .map(|path| {
-            (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read(path).unwrap())
-        })
-        .collect();
-    files.sort();
-    files
 }
 
 /// Reads a file, and checks what it took.
@@ -50,39 +34,9 @@ fn read(file: &[u8]) -> Result<Header, GgufError> {
     result.unwrap()
 }
 
-/// One to four changes of the kinds that break readers: a bit, a byte, a number at its limits, an end, a
-/// piece of another file.
-fn mutate(file: &mut Vec<u8>, others: &[(String, Vec<u8>)], random: &mut Rng) {
-    for _ in 0..random.usize(1..=4) {
-        if file.is_empty() {
-            return;
-        }
-        let at = random.usize(..file.len());
-        match random.u32(..6) {
-            0 => file[at] ^= 1 << random.u32(..8),
-            1 => file[at] = random.u8(..),
-            2 => {
-                let number =
-                    random.choice([0, 1, u64::MAX, 1 << 63, 1 << 32, 0xFFFF_FFFF]).unwrap();
-                let bytes = number.to_le_bytes();
-                let end = file.len().min(at + 8);
-                file[at..end].copy_from_slice(&bytes[..end - at]);
-            }
-            3 => file.truncate(at),
-            4 => drop(file.drain(at..file.len().min(at + random.usize(1..16)))),
-            _ => {
-                let (_, other) = &others[random.usize(..others.len())];
-                let from = random.usize(..other.len());
-                let piece = &other[from..other.len().min(from + random.usize(1..64))];
-                file.splice(at..at, piece.iter().copied());
-            }
-        }
-    }
-}
-
 #[test]
 fn the_corpus_is_read_as_its_names_say() {
-    let read: Vec<_> = corpus()
+    let read: Vec<_> = corpus("gguf")
         .iter()
         .map(|(name, file)| {
             let kind = match read(file) {
@@ -118,7 +72,7 @@ fn the_corpus_is_read_as_its_names_say() {
 
 #[test]
 fn no_mutation_of_the_corpus_makes_the_reader_panic() {
-    let corpus = corpus();
+    let corpus = corpus("gguf");
     let mut random = Rng::with_seed(1);
     let (mut whole, mut refused) = (0, 0);
     for _ in 0..2_000 {
