@@ -380,6 +380,18 @@ mod tests {
         assert_eq!(sealed, "changeset 3, the newest, is sealed; start another one, then record");
     }
 
+    #[test]
+    fn a_plan_and_a_sealed_changeset_show_counts_and_not_records() {
+        let plan = PlanContext::default();
+        let id = plan.start().unwrap();
+        for secret in ["first", "second"] {
+            plan.record(secret).unwrap();
+        }
+        assert_eq!(format!("{plan:?}"), "PlanContext { started: 1, .. }");
+        let sealed = format!("{:?}", plan.seal(id).unwrap());
+        assert_eq!(sealed, "SealedChangeset { id: ChangesetId(0), records: 2, .. }");
+    }
+
     /// The scenario of the seed: two threads, of which one starts changesets while the other records. A
     /// record that began after a start returned is in that changeset or a newer one.
     #[test]
