@@ -33,6 +33,19 @@ struct Asked {
     max_tokens: u32,
 }
 
+impl Asked {
+    /// Takes what is there; `true` when that was the end.
+    fn take(&mut self) -> bool {
+        loop {
+            match self.stream.try_recv() {
+                Ok(Event::Finished(_)) | Err(TryRecvError::Ended) => return true,
+                Ok(event) => self.text.push_str(event.text()),
+                Err(TryRecvError::Empty) => return false,
+            }
+        }
+    }
+}
+
 /// One thread's state in a round.
 pub(super) struct Host<'a> {
     served: &'a Served,
@@ -153,13 +166,8 @@ impl<'a> Host<'a> {
 
     /// Reads what is there; `true` when that was the end.
     fn read(&mut self, at: usize) -> Result<bool, Violation> {
-        let asked = &mut self.asked[at];
-        loop {
-            match asked.stream.try_recv() {
-                Ok(Event::Finished(_)) | Err(TryRecvError::Ended) => break,
-                Ok(event) => asked.text.push_str(event.text()),
-                Err(TryRecvError::Empty) => return Ok(false),
-            }
+        if !self.asked[at].take() {
+            return Ok(false);
         }
         let asked = self.asked.swap_remove(at);
         self.judge(&asked)?;
@@ -169,6 +177,13 @@ impl<'a> Host<'a> {
     fn finish(&mut self, at: usize) -> Result<(), Violation> {
         // It beats no more until the end has come: a stream that never ends is a stall.
         while !self.read(at)? {
+            if self.served.faults {
+                // A backend that can neither park a request nor clear a sequence leaves a reader that is behind
+                // what it has, and the others nothing.
+                for one in &mut self.asked {
+                    one.take();
+                }
+            }
             thread::sleep(NAP);
         }
         self.present.beat();
