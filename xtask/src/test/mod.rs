@@ -14,6 +14,7 @@ use clap::{Args, ValueEnum};
 use crate::run::{self, Failed};
 use crate::{model, prerequisites};
 
+mod coverage;
 mod crash;
 mod deep;
 mod fuzz;
@@ -150,6 +151,10 @@ pub(crate) enum Error {
     #[error("section `mutants` failed: {0}")]
     Mutants(#[from] mutants::Error),
 
+    /// Too few lines are run by tests.
+    #[error("section `coverage` failed: {0}; repeat it with `cargo xtask test --coverage`")]
+    Coverage(#[from] coverage::TooFew),
+
     /// A fuzz target failed, or did not run.
     #[error("section `fuzz` failed: {0}; repeat it with `cargo xtask test --fuzz`")]
     Fuzz(#[from] fuzz::Error),
@@ -171,7 +176,11 @@ impl Error {
     /// 1 for a failed section, 2 for an incomplete toolchain.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Section { .. } | Self::NoModels | Self::Mutants(_) | Self::Fuzz(_) => 1,
+            Self::Section { .. }
+            | Self::NoModels
+            | Self::Mutants(_)
+            | Self::Coverage(_)
+            | Self::Fuzz(_) => 1,
             Self::Component { .. } => 2,
         }
     }
@@ -303,17 +312,20 @@ impl Setting {
             source,
             repeat: self.repeat(section),
         };
-        let mut models = Vec::new();
+        let (mut models, mut files) = (Vec::new(), Vec::new());
         for mut command in self.commands(section) {
             eprintln!("   {}", run::shown(&command));
             if section == Section::Loom {
                 models.extend(loom::run(&mut command).map_err(failed)?);
+            } else if section == Section::Coverage {
+                files.extend(coverage::run(&mut command).map_err(failed)?);
             } else {
                 run::run(&mut command).map_err(failed)?;
             }
         }
         match section {
             Section::Loom => loom::report(&models),
+            Section::Coverage => Ok(coverage::report(&files)?),
             Section::Mutants => Ok(mutants::run(self.bless)?),
             _ => Ok(()),
         }
