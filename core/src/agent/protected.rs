@@ -287,3 +287,43 @@ mod tests {
         assert_eq!(contents.iter().filter(|content| content.upgrade().is_some()).count(), 0);
     }
 }
+
+#[cfg(all(test, latchless_loom))]
+mod loom_models {
+    use loom::thread;
+
+    use super::*;
+    use crate::sync::explore::explore;
+
+    fn put(access: &Access<u32>, content: u32) {
+        access.pin().replace(0, Some(content), |_, _| true).unwrap();
+    }
+
+    /// A content is replaced and given up while another thread loads it: as long as that one is pinned, the
+    /// cell's own reference to what it found is alive, so that its increment is of a count above zero.
+    #[test]
+    fn loom_a_pin_keeps_what_it_found() {
+        explore("tables: a pin keeps what it found", Some(3), 1_000, || {
+            let cells = Arc::new(Cells::new(1));
+            let access = Access::new(&cells);
+            put(&access, 1);
+            // Keeps the memory, so that a count that is too low can be read.
+            let kept = access.pin().load(0).unwrap();
+            let others = Arc::clone(&cells);
+            let reader = thread::spawn(move || {
+                let access = Access::new(&others);
+                let pin = access.pin();
+                let found = pin.load(0).expect("there is always one");
+                // The cell's, ours, and that of who keeps the first one.
+                let alive = if *found == 1 { 3 } else { 2 };
+                assert!(Arc::strong_count(&found) >= alive, "given up under a pin");
+            });
+            put(&access, 2);
+            for _ in 0..3 {
+                access.pin().collect();
+            }
+            reader.join().unwrap();
+            drop(kept);
+        });
+    }
+}

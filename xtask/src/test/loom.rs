@@ -15,9 +15,12 @@ pub(super) struct Model {
     executions: u64,
 }
 
+/// What makes the core, and crossbeam-epoch in it, use loom's primitives.
+pub(super) const FLAGS: &str = "--cfg latchless_loom --cfg crossbeam_loom";
+
 /// The command that runs the models: release, because there are many executions.
 pub(super) fn command() -> Command {
-    let mut command = variant::cargo("test", "loom", "--cfg latchless_loom");
+    let mut command = variant::cargo("test", "loom", FLAGS);
     command.args(["--release", "-p", "latchless", "--lib", "--", "loom", "--nocapture"]);
     command
 }

@@ -123,10 +123,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "a table of an agent that left replaces that of the slot's next one",
         "agent::tables::tests::a_table_is_its_agents_only",
     ),
-    unit(
+    loom(
         "tables.freed-at-once",
         "a replaced table is freed while somebody may be reading it",
-        "agent::protected::tests::a_pin_holds_back_what_was_there_and_no_longer",
+        "agent::protected::loom_models::loom_a_pin_keeps_what_it_found",
     ),
     unit(
         "directory.refused-keeps-account",

@@ -33,10 +33,12 @@ pub(crate) enum Build {
 impl Build {
     pub(super) fn command(self) -> Command {
         let (folder, flags) = match self {
-            Self::Loom => ("mutants-loom", "--cfg latchless_mutants --cfg latchless_loom"),
-            Self::Plain => ("mutants", "--cfg latchless_mutants"),
+            Self::Loom => {
+                ("mutants-loom", format!("--cfg latchless_mutants {}", super::super::loom::FLAGS))
+            }
+            Self::Plain => ("mutants", "--cfg latchless_mutants".to_owned()),
         };
-        let mut command = variant::cargo("test", folder, flags);
+        let mut command = variant::cargo("test", folder, &flags);
         command.args(["--release", "-p", "latchless", "--lib"]);
         if self == Self::Plain {
             command.arg("--tests");
