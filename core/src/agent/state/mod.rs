@@ -129,6 +129,12 @@ mod tests {
     }
 
     #[test]
+    fn there_are_five_edges() {
+        // A constant elsewhere: once while the program runs.
+        assert_eq!(std::hint::black_box(edges()).count_ones(), 5);
+    }
+
+    #[test]
     fn states_have_the_names_of_the_protocol() {
         let names = AgentState::ALL.map(|state| state.to_string());
         assert_eq!(names, ["USER_INPUT", "ASSISTANT", "TOOL_EXECUTION", "RESPONSE"]);
