@@ -185,7 +185,7 @@ fn a_directory_and_a_table_say_whether_they_are_empty() {
     let agent = directory.register(AgentId::new("one").unwrap()).unwrap();
     assert!(!directory.is_empty() && pool.has_account(agent));
     let none = AgentBlocks::new(agent, []).unwrap();
-    assert!(none.is_empty() && none.len() == 0);
+    assert!(none.is_empty());
     directory.unregister(&AgentId::new("one").unwrap());
     assert!(!pool.has_account(agent));
 }

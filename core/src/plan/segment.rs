@@ -243,15 +243,26 @@ impl<T> Segments<T> {
         item: T,
         lost: impl Fn(),
     ) -> Result<(), NotPut<T>> {
+        match self.take_place(number, life, lost) {
+            // SAFETY: it has just been taken.
+            Ok(cell) => unsafe { self.fill_place(number, cell, item) },
+            Err(NotPut::Full(())) => Err(NotPut::Full(item)),
+            Err(NotPut::Closed(())) => Err(NotPut::Closed(item)),
+        }
+    }
+
+    /// Takes a place of a segment in this life, which is the caller's to fill from now on.
+    #[inline]
+    fn take_place(&self, number: u32, life: u64, lost: impl Fn()) -> Result<usize, NotPut<()>> {
         let segment = self.at(number);
-        let cell = loop {
+        loop {
             // Acquire: in another life it was closed, with all that its closer did.
             let taken = segment.taken.load(Ordering::Acquire);
             if taken >> 32 != life && !mutant("plan.any-life") {
-                return Err(NotPut::Closed(item));
+                return Err(NotPut::Closed(()));
             }
             if taken & LOW >= CELLS as u64 {
-                return Err(NotPut::Full(item));
+                return Err(NotPut::Full(()));
             }
             // Relaxed: the place is empty since the life began, and the link told of that.
             let swap = segment.taken.compare_exchange(
@@ -261,13 +272,22 @@ impl<T> Segments<T> {
                 Ordering::Relaxed,
             );
             if swap.is_ok() {
-                break (taken & LOW) as usize;
+                return Ok((taken & LOW) as usize);
             }
             lost();
             // Of fixed length: another one's record gets in meanwhile, and perhaps its next.
             pause();
-        };
-        // SAFETY: the swap made the cell ours, and nobody has filled it in this life.
+        }
+    }
+
+    /// Fills a place.
+    ///
+    /// # Safety
+    /// The caller [has taken](Self::take_place) it, and not filled it yet.
+    #[inline]
+    unsafe fn fill_place(&self, number: u32, cell: usize, item: T) -> Result<(), NotPut<T>> {
+        let segment = self.at(number);
+        // SAFETY: the caller's promise: the swap that took the place succeeded for one thread in this life.
         unsafe { segment.fill(cell, item) };
         // Release: the record is there for the closer. Acquire: who is late sees what the closer saw. An
         // addition, because the bit is not set, and because it is one instruction that gives the old word.
@@ -383,12 +403,16 @@ mod tests {
         let number = segments.take();
         let link = segments.begin(number, Link::NONE, 0);
         // What a recorder does before it is frozen.
-        segments.at(number).taken.fetch_add(1, Ordering::Relaxed);
+        let place = segments.take_place(number, link.life(), || ());
+        assert!(matches!(place, Ok(1)));
         assert_eq!(segments.close(link, 0).unwrap().records, 1);
         segments.leave(number);
         let other = segments.take();
         assert_ne!(other, number, "somebody is inside");
-        segments.leave(number);
+        // It goes on, keeps its record, and is the last to leave.
+        // SAFETY: taken above.
+        let filled = unsafe { segments.fill_place(number, 1, 5) };
+        assert!(matches!(filled, Err(NotPut::Closed(5))));
         assert_eq!(segments.take(), number);
     }
 

@@ -74,10 +74,9 @@ impl<E> Table<E> {
             let first = Box::into_raw(made).cast::<E>();
             // Release: the entries are whole for whoever finds the chunk.
             let release = weaker("plan.chunk-relaxed", Ordering::Release);
-            let put = at.compare_exchange(ptr::null_mut(), first, release, Ordering::Relaxed);
-            if put.is_err() && mutant("plan.chunk-replaced") {
-                at.store(first, release);
-            } else if put.is_err() {
+            let replaced = mutant("plan.chunk-replaced").then(|| at.load(Ordering::Relaxed));
+            let none = replaced.unwrap_or(ptr::null_mut());
+            if at.compare_exchange(none, first, release, Ordering::Relaxed).is_err() {
                 // SAFETY: from `Box::into_raw` just now, and nobody else has seen it.
                 unsafe { give_back(first, chunk) };
             }

@@ -84,6 +84,8 @@ pub(super) fn coverage() -> Vec<Command> {
     command.env("CARGO_PROFILE_DEV_OPT_LEVEL", "0");
     // It freezes threads with ptrace itself, which a process can be under once.
     command.args(["--", "--skip", "system_call"]);
+    // Under ptrace the thread that wants all blocks may find some of them out for ever.
+    command.args(["--skip", "case_7_reconfigure_races"]);
     commands.push(command);
     commands
 }
