@@ -2,6 +2,7 @@
 //! hands.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use latchless::{Inbox, SpawnSlot, SpawnSlotId, SpawnSlots, Tick};
 
@@ -31,6 +32,8 @@ pub(super) struct Slots {
     spawn: SpawnSlots,
     holders: Vec<AtomicU64>,
     dead: Inbox<Dead>,
+    /// The guards of agents that died: dropped when all is over, which must change nothing any more.
+    graves: Mutex<Vec<SpawnSlot>>,
     died: AtomicU64,
     cleaned: AtomicU64,
     marks: AtomicU64,
@@ -42,6 +45,7 @@ impl Slots {
             spawn: SpawnSlots::new(LIMIT).map_err(|error| Violation::answer("slots", error))?,
             holders: (0..LIMIT).map(|_| AtomicU64::new(NOBODY)).collect(),
             dead: Inbox::with_capacity(DEAD),
+            graves: Mutex::default(),
             died: AtomicU64::new(0),
             cleaned: AtomicU64::new(0),
             marks: AtomicU64::new(NOBODY),
@@ -78,7 +82,7 @@ impl Slots {
         self.holders[usize::from(reserved.slot.index())].store(NOBODY, Ordering::Release);
     }
 
-    /// The agent dies: its slot is never given back by itself.
+    /// The agent dies: its slot is not given back by itself.
     pub(super) fn die(&self, reserved: Reserved) -> Result<(), Violation> {
         let dead = Dead { id: reserved.slot.id(), mark: reserved.mark };
         // Twice, so that two cleaners find it. Without room for both it lives on.
@@ -87,7 +91,7 @@ impl Slots {
         }
         self.died.fetch_add(1, Ordering::Relaxed);
         let _ = self.dead.push(dead);
-        std::mem::forget(reserved.slot);
+        self.graves().push(reserved.slot);
         Ok(())
     }
 
@@ -106,9 +110,14 @@ impl Slots {
     /// Nobody runs: all that died were cleaned up after, once, and every slot is free.
     pub(super) fn settle(&self) -> Result<(), Violation> {
         self.clean_up();
+        self.graves().clear();
         let [died, cleaned] =
             [&self.died, &self.cleaned].map(|count| count.load(Ordering::Relaxed));
         Violation::count("agents that were cleaned up after", died, cleaned)?;
         Violation::count("agents that run", 0_u64, self.spawn.running() as u64)
+    }
+
+    fn graves(&self) -> MutexGuard<'_, Vec<SpawnSlot>> {
+        self.graves.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
