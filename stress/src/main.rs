@@ -11,6 +11,7 @@ mod agents;
 mod args;
 mod crew;
 mod engine;
+mod mix;
 mod part;
 mod plan;
 mod pool;

@@ -22,24 +22,28 @@ fn count(bytes: isize) {
 // SAFETY: every call is passed on to the system's allocator with the arguments it came with, and what
 // that returns is returned. Counting touches two statics and cannot panic, allocate or unwind.
 unsafe impl GlobalAlloc for Counting {
+    // SAFETY: the caller promises what `System::alloc` asks for, to which it is handed on.
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size() as isize);
         // SAFETY: the caller's promise about `layout` is the one that `System` asks for.
         unsafe { System.alloc(layout) }
     }
 
+    // SAFETY: as for `alloc`.
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         count(layout.size() as isize);
         // SAFETY: as above.
         unsafe { System.alloc_zeroed(layout) }
     }
 
+    // SAFETY: the caller promises that the block is from here, and so from `System`.
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         count(-(layout.size() as isize));
         // SAFETY: the caller had `block` from here with this layout, so from `System`.
         unsafe { System.dealloc(block, layout) }
     }
 
+    // SAFETY: as for `dealloc`, and the new size is what `System` asks for.
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count(size as isize - layout.size() as isize);
         // SAFETY: as in `dealloc`; the caller's promise about `size` is the one `System` asks for.

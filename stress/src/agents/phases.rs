@@ -2,6 +2,8 @@
 
 use fastrand::Rng;
 
+use crate::mix::{Mix, phase_of};
+
 /// A kind of load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -49,9 +51,7 @@ pub(crate) enum Action {
     Unwind,
 }
 
-/// All actions, in the order of their declaration, with their names and their weights in the phases'
-/// order. Weight 0: not in this phase.
-const TABLE: [(Action, &str, [u16; 4]); 24] = [
+const MIX: Mix<Action, 24> = Mix([
     (Action::Submit, "submit", [100, 200, 100, 40]),
     (Action::SubmitChain, "submit-chain", [10, 20, 10, 5]),
     (Action::Claim, "claim", [120, 100, 120, 40]),
@@ -77,22 +77,14 @@ const TABLE: [(Action, &str, [u16; 4]); 24] = [
     (Action::Die, "die", [2, 2, 20, 1]),
     (Action::CleanUp, "clean-up", [4, 4, 40, 2]),
     (Action::Unwind, "unwind", [2, 2, 5, 1]),
-];
+]);
 
 impl Action {
     /// How many there are.
-    pub(crate) const COUNT: usize = TABLE.len();
+    pub(crate) const COUNT: usize = MIX.0.len();
 
     /// Names, in the order of the actions.
-    pub(crate) const NAMES: [&str; Self::COUNT] = {
-        let mut names = [""; Self::COUNT];
-        let mut action = 0;
-        while action < Self::COUNT {
-            names[action] = TABLE[action].1;
-            action += 1;
-        }
-        names
-    };
+    pub(crate) const NAMES: [&str; Self::COUNT] = MIX.names();
 }
 
 /// One decision.
@@ -110,7 +102,7 @@ impl Phase {
 
     /// The phase of a round.
     pub(crate) fn of_round(round: u64) -> Self {
-        Self::ALL[(round % Self::ALL.len() as u64) as usize]
+        Self::ALL[phase_of(round)]
     }
 
     pub(crate) fn name(self) -> &'static str {
@@ -124,15 +116,7 @@ impl Phase {
 
     /// The next decision.
     pub(crate) fn decide(self, rng: &mut Rng) -> Decision {
-        let weights = || TABLE.iter().map(|(action, _, weights)| (*action, weights[self as usize]));
-        let mut at = rng.u16(0..weights().map(|(_, weight)| weight).sum());
-        let action = weights()
-            .find(|(_, weight)| {
-                let hit = at < *weight;
-                at = at.saturating_sub(*weight);
-                hit
-            })
-            .map_or(Action::Record, |(action, _)| action);
+        let action = MIX.draw(self as usize, rng);
         Decision { action, pick: rng.usize(..), other: rng.usize(..) }
     }
 }
@@ -142,22 +126,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_is_in_the_order_of_the_actions() {
-        for (i, (action, _, _)) in TABLE.iter().enumerate() {
-            assert_eq!(*action as usize, i);
-        }
+    fn the_mix_is_in_order_and_drawn_by_its_weights() {
+        MIX.check(|action| action as usize);
         assert_eq!(Phase::ALL.map(|phase| phase as usize), [0, 1, 2, 3]);
-    }
-
-    #[test]
-    fn every_action_with_a_weight_is_drawn_and_no_other() {
-        for (i, phase) in Phase::ALL.into_iter().enumerate() {
-            let mut rng = Rng::with_seed(1);
-            let mut drawn = [0; Action::COUNT];
-            (0..20_000).for_each(|_| drawn[phase.decide(&mut rng).action as usize] += 1);
-            for ((_, name, weights), drawn) in TABLE.iter().zip(drawn) {
-                assert_eq!(weights[i] > 0, drawn > 0, "{name} in phase {}", phase.name());
-            }
-        }
     }
 }

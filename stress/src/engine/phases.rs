@@ -2,6 +2,8 @@
 
 use fastrand::Rng;
 
+use crate::mix::{Mix, phase_of};
+
 /// A kind of load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -37,9 +39,7 @@ pub(crate) enum Action {
     Spoil,
 }
 
-/// All actions, in the order of their declaration, with their names and their weights in the phases'
-/// order. Weight 0: not in this phase.
-const TABLE: [(Action, &str, [u16; 4]); 10] = [
+const MIX: Mix<Action, 10> = Mix([
     (Action::Submit, "submit", [200, 500, 300, 200]),
     (Action::Read, "read", [300, 200, 300, 300]),
     (Action::Finish, "finish", [150, 50, 150, 100]),
@@ -50,22 +50,14 @@ const TABLE: [(Action, &str, [u16; 4]); 10] = [
     (Action::Swap, "swap", [1, 1, 1, 20]),
     (Action::FailedLoad, "failed-load", [1, 1, 1, 10]),
     (Action::Spoil, "spoil", [2, 2, 5, 5]),
-];
+]);
 
 impl Action {
     /// How many there are.
-    pub(crate) const COUNT: usize = TABLE.len();
+    pub(crate) const COUNT: usize = MIX.0.len();
 
     /// Names, in the order of the actions.
-    pub(crate) const NAMES: [&str; Self::COUNT] = {
-        let mut names = [""; Self::COUNT];
-        let mut action = 0;
-        while action < Self::COUNT {
-            names[action] = TABLE[action].1;
-            action += 1;
-        }
-        names
-    };
+    pub(crate) const NAMES: [&str; Self::COUNT] = MIX.names();
 }
 
 impl Phase {
@@ -73,7 +65,7 @@ impl Phase {
 
     /// The phase of a round.
     pub(crate) fn of_round(round: u64) -> Self {
-        Self::ALL[(round % Self::ALL.len() as u64) as usize]
+        Self::ALL[phase_of(round)]
     }
 
     pub(crate) fn name(self) -> &'static str {
@@ -87,14 +79,7 @@ impl Phase {
 
     /// The next decision.
     pub(crate) fn decide(self, rng: &mut Rng) -> Action {
-        let weights = || TABLE.iter().map(|(action, _, weights)| (*action, weights[self as usize]));
-        let mut at = rng.u16(0..weights().map(|(_, weight)| weight).sum());
-        let action = weights().find(|(_, weight)| {
-            let hit = at < *weight;
-            at = at.saturating_sub(*weight);
-            hit
-        });
-        action.map_or(Action::Read, |(action, _)| action)
+        MIX.draw(self as usize, rng)
     }
 
     /// Streams that a thread has at most before it reads instead of submitting.
@@ -112,15 +97,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_is_in_the_order_of_the_actions_and_all_are_drawn() {
-        for (i, (action, _, _)) in TABLE.iter().enumerate() {
-            assert_eq!(*action as usize, i);
-        }
-        let mut rng = Rng::with_seed(1);
-        for phase in Phase::ALL {
-            let mut drawn = [0; Action::COUNT];
-            (0..20_000).for_each(|_| drawn[phase.decide(&mut rng) as usize] += 1);
-            assert!(drawn.iter().all(|drawn| *drawn > 0), "{phase:?}: {drawn:?}");
-        }
+    fn the_mix_is_in_order_and_drawn_by_its_weights() {
+        MIX.check(|action| action as usize);
+        assert_eq!(Phase::ALL.map(|phase| phase as usize), [0, 1, 2, 3]);
     }
 }

@@ -2,6 +2,8 @@
 
 use fastrand::Rng;
 
+use crate::mix::{Mix, phase_of};
+
 /// A kind of load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -66,9 +68,7 @@ pub(crate) enum Action {
     CheckBooks,
 }
 
-/// All actions, in the order of their declaration, with their names and their weights in the phases'
-/// order. Weight 0: not in this phase.
-const TABLE: [(Action, &str, [u16; 4]); 26] = [
+const MIX: Mix<Action, 26> = Mix([
     (Action::Pair, "pair", [150, 150, 100, 100]),
     (Action::Allocate, "allocate", [120, 300, 80, 150]),
     (Action::AllocateHandles, "allocate-handles", [40, 60, 30, 40]),
@@ -97,22 +97,14 @@ const TABLE: [(Action, &str, [u16; 4]); 26] = [
     (Action::Reconfigure, "reconfigure", [0, 2, 2, 2]),
     (Action::BadRequest, "bad-request", [5, 5, 5, 5]),
     (Action::CheckBooks, "check-books", [30, 30, 30, 30]),
-];
+]);
 
 impl Action {
     /// How many there are.
-    pub(crate) const COUNT: usize = TABLE.len();
+    pub(crate) const COUNT: usize = MIX.0.len();
 
     /// Names, in the order of the actions.
-    pub(crate) const NAMES: [&str; Self::COUNT] = {
-        let mut names = [""; Self::COUNT];
-        let mut action = 0;
-        while action < Self::COUNT {
-            names[action] = TABLE[action].1;
-            action += 1;
-        }
-        names
-    };
+    pub(crate) const NAMES: [&str; Self::COUNT] = MIX.names();
 }
 
 /// One decision.
@@ -142,7 +134,7 @@ impl Phase {
 
     /// The phase of a round.
     pub(crate) fn of_round(round: u64) -> Self {
-        Self::ALL[(round % Self::ALL.len() as u64) as usize]
+        Self::ALL[phase_of(round)]
     }
 
     pub(crate) fn name(self) -> &'static str {
@@ -166,15 +158,7 @@ impl Phase {
 
     /// The next decision.
     pub(crate) fn decide(self, rng: &mut Rng, scale: Scale) -> Decision {
-        let weights = || TABLE.iter().map(|(action, _, weights)| (*action, weights[self as usize]));
-        let mut at = rng.u16(0..weights().map(|(_, weight)| weight).sum());
-        let action = weights()
-            .find(|(_, weight)| {
-                let hit = at < *weight;
-                at = at.saturating_sub(*weight);
-                hit
-            })
-            .map_or(Action::Pair, |(action, _)| action);
+        let action = MIX.draw(self as usize, rng);
         Decision {
             action,
             blocks: self.size(rng, scale),
@@ -205,26 +189,17 @@ mod tests {
     const SCALE: Scale = Scale { blocks: 4_096, threads: 4 };
 
     #[test]
-    fn the_table_is_in_the_order_of_the_actions() {
-        for (i, (action, _, _)) in TABLE.iter().enumerate() {
-            assert_eq!(*action as usize, i);
-        }
+    fn the_mix_is_in_order_and_drawn_by_its_weights() {
+        MIX.check(|action| action as usize);
         assert_eq!(Phase::ALL.map(|phase| phase as usize), [0, 1, 2, 3]);
     }
 
     #[test]
-    fn every_action_with_a_weight_is_drawn_and_no_other() {
-        for (i, phase) in Phase::ALL.into_iter().enumerate() {
-            let mut rng = Rng::with_seed(1);
-            let mut drawn = [0; Action::COUNT];
-            for _ in 0..20_000 {
-                let decision = phase.decide(&mut rng, SCALE);
-                drawn[decision.action as usize] += 1;
-                assert!((1..=SCALE.blocks).contains(&decision.blocks));
-            }
-            for ((_, name, weights), drawn) in TABLE.iter().zip(drawn) {
-                assert_eq!(weights[i] > 0, drawn > 0, "{name} in phase {}", phase.name());
-            }
+    fn nobody_asks_for_more_than_there_is() {
+        let mut rng = Rng::with_seed(1);
+        for phase in Phase::ALL {
+            let sizes = (0..20_000).map(|_| phase.decide(&mut rng, SCALE).blocks);
+            assert!(sizes.into_iter().all(|blocks| (1..=SCALE.blocks).contains(&blocks)));
         }
     }
 
