@@ -1,9 +1,10 @@
 //! What the threads count, put together for the status lines and the report.
 
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
+use latchless_freezing::times_frozen;
 
 /// Longest time that the histogram tells apart, in nanoseconds: a minute.
 const LONGEST_NS: u64 = 60_000_000_000;
@@ -54,7 +55,9 @@ impl Counts {
         self.outcomes[self.columns.needed] > 0
     }
 
-    pub(crate) fn record(&mut self, timed: usize, time: Duration) {
+    /// Nothing for an operation in which the thread was frozen.
+    pub(crate) fn record(&mut self, timed: usize, time: Option<Duration>) {
+        let Some(time) = time else { return };
         let time = u64::try_from(time.as_nanos()).unwrap_or(LONGEST_NS);
         self.times[timed].saturating_record(time.max(1));
     }
@@ -93,6 +96,16 @@ impl Counts {
         self.outcomes.fill(0);
         self.times.iter_mut().for_each(Histogram::reset);
     }
+}
+
+/// Carries out an operation, and says how long it took; not when the thread was frozen meanwhile, which says
+/// nothing of the operation.
+pub(crate) fn unfrozen<R>(operation: impl FnOnce() -> R) -> (R, Option<Duration>) {
+    let frozen = times_frozen();
+    let begun = Instant::now();
+    let result = operation();
+    let time = begun.elapsed();
+    (result, (times_frozen() == frozen).then_some(time))
 }
 
 /// Counts of all threads of a part, of the whole run.
@@ -148,8 +161,8 @@ mod tests {
             let mut counts = Counts::new(&COLUMNS);
             counts.actions[1] = 3;
             counts.outcomes[0] = 1;
-            counts.record(0, Duration::from_micros(5));
-            counts.record(0, Duration::from_hours(1));
+            counts.record(0, Some(Duration::from_micros(5)));
+            counts.record(0, Some(Duration::from_hours(1)));
             tally.offer(&mut counts);
             assert_eq!((counts.operations(), counts.times[0].len()), (0, 0));
         }
@@ -176,11 +189,11 @@ mod tests {
     fn a_difference_is_of_the_time_between() {
         let mut before = Counts::new(&COLUMNS);
         before.actions[0] = 100;
-        before.record(0, Duration::from_secs(1));
+        before.record(0, Some(Duration::from_secs(1)));
         let mut now = before.clone();
         now.actions[0] = 300;
         now.outcomes[0] = 4;
-        now.record(0, Duration::from_micros(1));
+        now.record(0, Some(Duration::from_micros(1)));
         let since = now.since(&before);
         assert_eq!((since.operations(), since.outcomes[0]), (200, 4));
         assert!(since.times[0].max() < 2_000, "the second of before is not told again");

@@ -2,11 +2,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
 use fastrand::Rng;
 use latchless::Tick;
-use latchless_freezing::times_frozen;
 
 use super::ledger::End;
 use super::phases::{Action, Decision, Phase};
@@ -15,7 +13,7 @@ use super::tasks::TaskHand;
 use super::{COLUMNS, Came, Timed, World};
 use crate::crew::roll::Present;
 use crate::stop::Stop;
-use crate::tally::{Counts, Tally};
+use crate::tally::{Counts, Tally, unfrozen};
 use crate::violation::Violation;
 
 /// Claims, and slots, that a worker holds at most.
@@ -227,15 +225,10 @@ impl<'a> Worker<'a> {
         self.counts.outcomes[came as usize] += count;
     }
 
-    /// Times an operation in which this thread was not frozen.
+    /// Times an operation.
     fn timed<R>(&mut self, timed: Timed, operation: impl FnOnce(&mut Self) -> R) -> R {
-        let frozen = times_frozen();
-        let begun = Instant::now();
-        let result = operation(self);
-        let time = begun.elapsed();
-        if times_frozen() == frozen {
-            self.counts.record(timed as usize, time);
-        }
+        let (result, time) = unfrozen(|| operation(self));
+        self.counts.record(timed as usize, time);
         result
     }
 }

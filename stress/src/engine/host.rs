@@ -11,13 +11,12 @@ use latchless_engine::{
     Event, FinishReason, Priority, Request, RequestError, SubmitError, SwapError, TokenStream,
     TryRecvError,
 };
-use latchless_freezing::times_frozen;
 
 use super::phases::{Action, Phase};
 use super::{AGENTS, COLUMNS, Came, Served, Timed, backends};
 use crate::crew::roll::Present;
 use crate::stop::Stop;
-use crate::tally::Counts;
+use crate::tally::{Counts, unfrozen};
 use crate::violation::Violation;
 
 /// Decisions between two contributions to the tally.
@@ -202,7 +201,7 @@ impl<'a> Host<'a> {
             return Err(wrong("an answer"));
         }
         if let Some(first) = completion.timings.first_token {
-            self.counts.record(Timed::FirstToken as usize, first);
+            self.counts.record(Timed::FirstToken as usize, Some(first));
         }
         let tokens = u64::from(completion.usage.generated_tokens);
         self.counts.outcomes[Came::Tokens as usize] += tokens;
@@ -300,15 +299,10 @@ impl<'a> Host<'a> {
         self.counts.outcomes[came as usize] += 1;
     }
 
-    /// Times an operation in which this thread was not frozen.
+    /// Times an operation.
     fn timed<R>(&mut self, timed: Timed, operation: impl FnOnce(&mut Self) -> R) -> R {
-        let frozen = times_frozen();
-        let begun = Instant::now();
-        let result = operation(self);
-        let time = begun.elapsed();
-        if times_frozen() == frozen {
-            self.counts.record(timed as usize, time);
-        }
+        let (result, time) = unfrozen(|| operation(self));
+        self.counts.record(timed as usize, time);
         result
     }
 }

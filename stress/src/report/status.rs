@@ -87,7 +87,7 @@ mod tests {
     fn a_status_is_of_the_interval() {
         let mut counts = Counts::new(&COLUMNS);
         counts.actions[0] = 200;
-        counts.record(0, Duration::from_micros(1));
+        counts.record(0, Some(Duration::from_micros(1)));
         let since = Difference {
             time: Duration::from_secs(2),
             parts: vec![(Kind::Pool, counts)],

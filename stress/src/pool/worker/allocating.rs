@@ -1,15 +1,13 @@
 //! Taking blocks.
 
-use std::time::Instant;
-
 use latchless::{AllocateError, BlockHandle, BlockLease, LayerId};
-use latchless_freezing::times_frozen;
 
 use super::held::{Goods, Held, Place};
 use super::{MOST_HELD, OWN_AGENTS, Worker};
 use crate::pool::canary::Mark;
 use crate::pool::phases::Phase;
 use crate::pool::{Came, PAIR};
+use crate::tally::unfrozen;
 use crate::violation::Violation;
 
 /// What the pool gave: a lease, or a number of handles.
@@ -38,23 +36,16 @@ impl<'pool> Worker<'pool, '_> {
             return self.free(other);
         }
         let agent = self.own[other % OWN_AGENTS].handle;
-        let frozen = times_frozen();
-        let begun = Instant::now();
-        let granted = self.world.pool.allocate(agent, self.layer(other), blocks);
-        let taking = begun.elapsed();
+        let (granted, taking) =
+            unfrozen(|| self.world.pool.allocate(agent, self.layer(other), blocks));
         let Some(lease) = self.granted(blocks, granted)? else {
             return Ok(());
         };
         let listed: Vec<_> = lease.blocks().collect();
         self.world.canary.take(listed.iter().copied(), self.mark())?;
         self.world.canary.give_back(listed, self.mark())?;
-        let begun = Instant::now();
-        drop(lease);
-        let time = taking + begun.elapsed();
-        // What a freeze of its own takes says nothing of the pool.
-        if times_frozen() == frozen {
-            self.counts.record(PAIR, time);
-        }
+        let ((), giving) = unfrozen(|| drop(lease));
+        self.counts.record(PAIR, taking.zip(giving).map(|(taking, giving)| taking + giving));
         Ok(())
     }
 
@@ -114,10 +105,10 @@ impl<'pool> Worker<'pool, '_> {
         }
         let agent = other % OWN_AGENTS;
         let granted = self.world.pool.allocate_sequence(self.own[agent].handle, tokens);
-        let requested = match (&granted, &granted) {
-            (Ok(_), _) => self.world.pool.model().spec.blocks_for(tokens) as u32,
-            (_, Err(AllocateError::Exhausted { requested, .. })) => *requested,
-            _ => 0,
+        let requested = match &granted {
+            Ok(_) => self.world.pool.model().spec.blocks_for(tokens) as u32,
+            Err(AllocateError::Exhausted { requested, .. }) => *requested,
+            Err(_) => 0,
         };
         // With blocks in hand the geometry stays, so what was granted must be what it takes now.
         match self.granted(requested, granted)? {
