@@ -9,7 +9,7 @@
 //!
 //! # What counting costs
 //!
-//! Nothing where nobody is met: a count stands on the branch that is taken when a swap has failed, which is
+//! Nothing where nobody is met, by where it stands: on the branch that is taken when a swap has failed, which is
 //! there anyway, and in a function that is not inlined. Whoever has failed adds to a line of its own stripe,
 //! so counting makes nobody else fail.
 
