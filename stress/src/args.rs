@@ -56,7 +56,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "PART")]
     only: Vec<Kind>,
 
-    /// How many rounds of each part. In four of them a part goes through all its phases.
+    /// How many rounds of each part. In seven of them a part goes through all its phases.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     rounds: Option<u64>,
 

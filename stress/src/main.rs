@@ -13,6 +13,7 @@ mod crew;
 mod engine;
 mod mix;
 mod part;
+mod phase;
 mod plan;
 mod pool;
 mod report;

@@ -1,9 +1,8 @@
-//! A mix: what a thread may decide to do, each with its name and its weights in the four phases of its part.
+//! A mix: what a thread may decide to do, each with its name and its weights in the phases.
 
 use fastrand::Rng;
 
-/// Phases of a part.
-pub(crate) const PHASES: usize = 4;
+use crate::phase::{PHASES, Phase};
 
 /// All actions of a part, in the order of their declaration. Weight 0: not in this phase.
 pub(crate) struct Mix<A: 'static, const N: usize>(pub(crate) [(A, &'static str, [u16; PHASES]); N]);
@@ -24,8 +23,9 @@ impl<A: Copy, const N: usize> Mix<A, N> {
     ///
     /// # Panics
     /// When all weights of the phase are 0.
-    pub(crate) fn draw(&self, phase: usize, rng: &mut Rng) -> A {
-        let weights = || self.0.iter().map(|(action, _, weights)| (*action, weights[phase]));
+    pub(crate) fn draw(&self, phase: Phase, rng: &mut Rng) -> A {
+        let weights =
+            || self.0.iter().map(|(action, _, weights)| (*action, weights[phase as usize]));
         let mut at = rng.u16(0..weights().map(|(_, weight)| weight).sum());
         let drawn = weights().find(|(_, weight)| {
             let hit = at < *weight;
@@ -34,11 +34,6 @@ impl<A: Copy, const N: usize> Mix<A, N> {
         });
         drawn.map(|(action, _)| action).expect("the number is below the sum of the weights")
     }
-}
-
-/// The place of a round's phase: they follow each other.
-pub(crate) fn phase_of(round: u64) -> usize {
-    (round % PHASES as u64) as usize
 }
 
 /// For the tests of a part's table.
@@ -50,12 +45,12 @@ impl<A: Copy + PartialEq + std::fmt::Debug, const N: usize> Mix<A, N> {
         for (i, (action, ..)) in self.0.iter().enumerate() {
             assert_eq!(place(*action), i, "{action:?}");
         }
-        for phase in 0..PHASES {
+        for phase in Phase::ALL {
             let mut rng = Rng::with_seed(1);
             let mut drawn = [0; N];
             (0..20_000).for_each(|_| drawn[place(self.draw(phase, &mut rng))] += 1);
             for ((_, name, weights), drawn) in self.0.iter().zip(drawn) {
-                assert_eq!(weights[phase] > 0, drawn > 0, "{name} in phase {phase}");
+                assert_eq!(weights[phase as usize] > 0, drawn > 0, "{name}, {phase:?}");
             }
         }
     }

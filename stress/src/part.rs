@@ -66,9 +66,6 @@ pub(crate) struct Fill {
 pub(crate) trait Part: Send + Sync {
     fn kind(&self) -> Kind;
 
-    /// The name of the phase that a round is in.
-    fn phase(&self, round: u64) -> &'static str;
-
     /// Threads of a round.
     fn threads(&self) -> u16;
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::crew::freezer::freeze;
 use crate::crew::{Ground, message_of};
 use crate::part::Part;
+use crate::phase::Phase;
 use crate::plan::Plan;
 use crate::report::status::Status;
 use crate::stop::Broken;
@@ -130,7 +131,7 @@ impl Site {
         let phase = match &ending {
             Ending::Broken(broken) => {
                 let running = self.parts.iter().find(|r| Some(r.part.kind()) == broken.part);
-                running.map(|running| running.part.phase(broken.round))
+                running.map(|_| Phase::of_round(broken.round).name())
             }
             _ => None,
         };
@@ -203,6 +204,7 @@ mod tests {
     use super::*;
     use crate::crew::freezer::Freezes;
     use crate::part::Kind;
+    use crate::phase::PHASES;
     use crate::plan::Plant;
 
     fn plan(parts: &[Kind], rounds: u64) -> Plan {
@@ -233,11 +235,11 @@ mod tests {
 
     #[test]
     fn all_phases_hold_and_every_action_is_counted() {
-        let outcome = run(&plan(&Kind::ALL, 4));
+        let outcome = run(&plan(&Kind::ALL, PHASES as u64));
         assert_held(&outcome);
         assert_eq!(outcome.parts.len(), Kind::ALL.len());
         for part in &outcome.parts {
-            assert_eq!(part.rounds, 4, "{}", part.kind);
+            assert_eq!(part.rounds, PHASES as u64, "{}", part.kind);
             assert!(part.counts.actions.iter().all(|count| *count > 0), "{:?}", part.counts);
             assert!(part.counts.outcomes.iter().all(|count| *count > 0), "{:?}", part.counts);
             assert!(part.counts.times.iter().all(|times| !times.is_empty()));
@@ -248,7 +250,7 @@ mod tests {
     #[test]
     fn everything_holds_while_threads_are_frozen() {
         let freezes = Freezes { per_second: 500.0, time: Duration::from_millis(5) };
-        let outcome = run(&Plan { freezes: Some(freezes), ..plan(&Kind::ALL, 4) });
+        let outcome = run(&Plan { freezes: Some(freezes), ..plan(&Kind::ALL, PHASES as u64) });
         assert_held(&outcome);
         assert!(outcome.frozen > 0);
     }
@@ -271,9 +273,9 @@ mod tests {
 
     #[test]
     fn many_threads_go_through_all_phases_as_well() {
-        let outcome = run(&Plan { threads: 32, blocks: 64, ..plan(&Kind::ALL, 4) });
+        let outcome = run(&Plan { threads: 32, blocks: 64, ..plan(&Kind::ALL, PHASES as u64) });
         assert_held(&outcome);
-        assert!(outcome.parts.iter().all(|part| part.rounds == 4));
+        assert!(outcome.parts.iter().all(|part| part.rounds == PHASES as u64));
     }
 
     fn broken(plan: &Plan) -> Broken {
@@ -316,7 +318,7 @@ mod tests {
 
     #[test]
     fn a_round_can_be_run_alone() {
-        for first_round in 0..4 {
+        for first_round in 0..PHASES as u64 {
             let outcome = run(&Plan { first_round, ..plan(&Kind::ALL, 1) });
             assert_held(&outcome);
             assert!(outcome.parts.iter().all(|part| part.rounds == 1));

@@ -38,8 +38,8 @@ fn a_run_that_holds_ends_with_0_and_a_report() {
     }
     let page = std::fs::read_to_string(folder.path().join("report/report.html")).unwrap();
     assert!(page.starts_with("<!doctype html>") && page.ends_with("</html>\n"));
-    // Operations; one, four and three times; three fills; memory, descriptors, freezes.
-    assert_eq!(page.matches("<svg").count(), 15);
+    // Operations; one, five and three times; three fills; memory, descriptors, freezes.
+    assert_eq!(page.matches("<svg").count(), 16);
     assert!(!page.contains("http://") || page.contains("http://www.w3.org/2000/svg"));
     let others = std::fs::read_dir(folder.path().join("report")).unwrap().count();
     assert_eq!(others, 2, "nothing else is left");

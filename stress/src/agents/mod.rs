@@ -1,5 +1,5 @@
-//! The agents' side of the core under load: tasks, plans, states, outboxes and spawn slots, by all threads
-//! at once. Everything that is handed on must come out once: tasks, changes, messages. No slot may be in
+//! The agents' side of the core under load: tasks, plans, states, outboxes, block tables and spawn slots, by
+//! all threads at once. Everything that is handed on must come out once: tasks, changes, messages. No slot may be in
 //! two hands, no state reached but by its edges.
 
 mod ledger;
@@ -7,6 +7,7 @@ mod mail;
 mod phases;
 mod plans;
 mod slots;
+mod tables;
 mod tasks;
 mod turns;
 mod worker;
@@ -14,14 +15,16 @@ mod worker;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::mail::Mail;
-use self::phases::{Action, Phase};
+use self::phases::Action;
 use self::plans::Plans;
 use self::slots::Slots;
+use self::tables::Tables;
 use self::tasks::Tasks;
 use self::turns::Turns;
 use self::worker::{Clock, Post, Worker};
 use crate::crew::Ground;
 use crate::part::{Fill, Kind, Part};
+use crate::phase::Phase;
 use crate::plan::{Plan, Plant};
 use crate::seed::generator;
 use crate::tally::{Columns, Tally};
@@ -39,6 +42,8 @@ enum Came {
     Recorded,
     /// Messages that had to go for newer ones.
     Displaced,
+    /// Tables that were read.
+    TablesRead,
 }
 
 /// What is timed.
@@ -48,13 +53,22 @@ enum Timed {
     Record,
     Transition,
     Push,
+    ReadTable,
 }
 
 static COLUMNS: Columns = Columns {
     actions: &Action::NAMES,
-    outcomes: &["submitted", "refused", "claimed", "taken back", "recorded", "displaced"],
+    outcomes: &[
+        "submitted",
+        "refused",
+        "claimed",
+        "taken back",
+        "recorded",
+        "displaced",
+        "tables read",
+    ],
     needed: Came::Claimed as usize,
-    timed: &["claim", "record", "transition", "push"],
+    timed: &["claim", "record", "transition", "push", "read table"],
 };
 
 /// What all workers of a round share, and what it is checked by.
@@ -63,6 +77,7 @@ struct World {
     plans: Plans,
     turns: Turns,
     mail: Mail,
+    tables: Tables,
     slots: Slots,
     clock: Clock,
 }
@@ -74,6 +89,7 @@ impl World {
             plans: Plans::new(threads, operations),
             turns: Turns::new(),
             mail: Mail::new(threads, operations)?,
+            tables: Tables::new(threads)?,
             slots: Slots::new()?,
             clock: Clock::default(),
         })
@@ -86,6 +102,7 @@ impl World {
         self.plans.settle()?;
         self.turns.settle()?;
         self.mail.settle()?;
+        self.tables.settle()?;
         self.slots.settle()
     }
 }
@@ -123,10 +140,6 @@ impl Part for Agents {
         Kind::Agents
     }
 
-    fn phase(&self, round: u64) -> &'static str {
-        Phase::of_round(round).name()
-    }
-
     fn threads(&self) -> u16 {
         self.threads
     }
@@ -149,7 +162,7 @@ impl Part for Agents {
                 phase: Phase::of_round(round),
                 steals: thread == 0 && self.plant == Some(Plant::Stolen),
             };
-            Worker::new(post).run(&mut rng, operations)
+            Worker::new(post)?.run(&mut rng, operations)
         });
     }
 

@@ -2,20 +2,8 @@
 
 use fastrand::Rng;
 
-use crate::mix::{Mix, phase_of};
-
-/// A kind of load.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// Everybody ends what he claims: no claim may be lost.
-    Calm,
-    /// More comes in than goes out, until there is no room.
-    Burst,
-    /// Workers die, are taken for dead and come back; the clock jumps.
-    Churn,
-    /// Short turns: states, changes and messages.
-    Turns,
-}
+use crate::mix::Mix;
+use crate::phase::Phase;
 
 /// What a thread does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,34 +37,43 @@ pub(crate) enum Action {
     CleanUp,
     /// A panic with a claim and a slot in hand.
     Unwind,
+    /// Publishes an agent's block table, larger or smaller, in place of its last one.
+    ReplaceTable,
+    /// Reads the block table of another thread's agent.
+    ReadTable,
+    /// Takes an agent's block table away.
+    RemoveTable,
 }
 
-const MIX: Mix<Action, 24> = Mix([
-    (Action::Submit, "submit", [100, 200, 100, 40]),
-    (Action::SubmitChain, "submit-chain", [10, 20, 10, 5]),
-    (Action::Claim, "claim", [120, 100, 120, 40]),
-    (Action::Complete, "complete", [120, 80, 80, 40]),
-    (Action::Fail, "fail", [5, 5, 10, 2]),
-    (Action::GiveBack, "give-back", [5, 5, 10, 2]),
-    (Action::Renew, "renew", [10, 5, 20, 5]),
+const MIX: Mix<Action, 27> = Mix([
+    (Action::Submit, "submit", [100, 200, 400, 100, 60, 60, 40]),
+    (Action::SubmitChain, "submit-chain", [10, 20, 40, 10, 80, 10, 5]),
+    (Action::Claim, "claim", [120, 200, 60, 120, 140, 60, 40]),
+    (Action::Complete, "complete", [120, 160, 40, 80, 140, 60, 40]),
+    (Action::Fail, "fail", [5, 5, 2, 10, 20, 2, 2]),
+    (Action::GiveBack, "give-back", [5, 5, 2, 10, 5, 2, 2]),
+    (Action::Renew, "renew", [10, 5, 5, 20, 10, 5, 5]),
     // Where no claim may be lost, nobody takes one.
-    (Action::ReclaimWorker, "reclaim-worker", [0, 1, 3, 0]),
-    (Action::ReclaimExpired, "reclaim-expired", [0, 1, 3, 0]),
-    (Action::Tick, "tick", [10, 10, 20, 5]),
-    (Action::JumpClock, "jump-clock", [0, 0, 5, 0]),
-    (Action::StartChangeset, "start-changeset", [5, 5, 10, 20]),
-    (Action::Record, "record", [100, 100, 50, 200]),
-    (Action::Seal, "seal", [5, 5, 10, 20]),
-    (Action::Transition, "transition", [50, 20, 30, 200]),
-    (Action::TransitionFrom, "transition-from", [20, 10, 20, 100]),
-    (Action::Detect, "detect-completion", [10, 5, 10, 50]),
-    (Action::Push, "push", [80, 150, 50, 200]),
-    (Action::Pop, "pop", [80, 50, 50, 150]),
-    (Action::Reserve, "reserve", [40, 60, 60, 20]),
-    (Action::Release, "release", [40, 40, 40, 20]),
-    (Action::Die, "die", [2, 2, 20, 1]),
-    (Action::CleanUp, "clean-up", [4, 4, 40, 2]),
-    (Action::Unwind, "unwind", [2, 2, 5, 1]),
+    (Action::ReclaimWorker, "reclaim-worker", [0, 1, 1, 3, 1, 0, 0]),
+    (Action::ReclaimExpired, "reclaim-expired", [0, 1, 1, 3, 1, 0, 0]),
+    (Action::Tick, "tick", [10, 10, 10, 20, 10, 5, 5]),
+    (Action::JumpClock, "jump-clock", [0, 0, 0, 5, 0, 0, 0]),
+    (Action::StartChangeset, "start-changeset", [5, 5, 5, 10, 20, 5, 60]),
+    (Action::Record, "record", [100, 150, 100, 50, 100, 400, 200]),
+    (Action::Seal, "seal", [5, 5, 5, 10, 20, 5, 60]),
+    (Action::Transition, "transition", [50, 20, 20, 30, 20, 100, 200]),
+    (Action::TransitionFrom, "transition-from", [20, 10, 10, 20, 10, 60, 100]),
+    (Action::Detect, "detect-completion", [10, 5, 5, 10, 5, 30, 50]),
+    (Action::Push, "push", [80, 300, 150, 50, 80, 150, 100]),
+    (Action::Pop, "pop", [80, 250, 30, 50, 80, 150, 100]),
+    (Action::Reserve, "reserve", [40, 60, 200, 60, 40, 20, 20]),
+    (Action::Release, "release", [40, 60, 40, 40, 40, 20, 20]),
+    (Action::Die, "die", [2, 2, 2, 20, 2, 1, 1]),
+    (Action::CleanUp, "clean-up", [4, 4, 4, 40, 4, 2, 2]),
+    (Action::Unwind, "unwind", [2, 2, 2, 5, 2, 1, 1]),
+    (Action::ReplaceTable, "replace-table", [10, 10, 20, 20, 20, 20, 200]),
+    (Action::ReadTable, "read-table", [20, 20, 20, 20, 20, 400, 100]),
+    (Action::RemoveTable, "remove-table", [2, 2, 2, 10, 2, 2, 20]),
 ]);
 
 impl Action {
@@ -97,28 +94,10 @@ pub(crate) struct Decision {
     pub(crate) other: usize,
 }
 
-impl Phase {
-    pub(crate) const ALL: [Self; 4] = [Self::Calm, Self::Burst, Self::Churn, Self::Turns];
-
-    /// The phase of a round.
-    pub(crate) fn of_round(round: u64) -> Self {
-        Self::ALL[phase_of(round)]
-    }
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Calm => "calm",
-            Self::Burst => "burst",
-            Self::Churn => "churn",
-            Self::Turns => "turns",
-        }
-    }
-
-    /// The next decision.
-    pub(crate) fn decide(self, rng: &mut Rng) -> Decision {
-        let action = MIX.draw(self as usize, rng);
-        Decision { action, pick: rng.usize(..), other: rng.usize(..) }
-    }
+/// The next decision.
+pub(super) fn decide(phase: Phase, rng: &mut Rng) -> Decision {
+    let action = MIX.draw(phase, rng);
+    Decision { action, pick: rng.usize(..), other: rng.usize(..) }
 }
 
 #[cfg(test)]
@@ -128,6 +107,5 @@ mod tests {
     #[test]
     fn the_mix_is_in_order_and_drawn_by_its_weights() {
         MIX.check(|action| action as usize);
-        assert_eq!(Phase::ALL.map(|phase| phase as usize), [0, 1, 2, 3]);
     }
 }

@@ -7,11 +7,13 @@ use fastrand::Rng;
 use latchless::Tick;
 
 use super::ledger::End;
-use super::phases::{Action, Decision, Phase};
+use super::phases::{Action, Decision, decide};
 use super::slots::Reserved;
+use super::tables::TableHand;
 use super::tasks::TaskHand;
 use super::{COLUMNS, Came, Timed, World};
 use crate::crew::roll::Present;
+use crate::phase::Phase;
 use crate::stop::Stop;
 use crate::tally::{Counts, Tally, unfrozen};
 use crate::violation::Violation;
@@ -63,19 +65,21 @@ pub(super) struct Worker<'a> {
     changes: u32,
     messages: u32,
     slots: Vec<Reserved>,
+    tables: TableHand<'a>,
     counts: Counts,
 }
 
 impl<'a> Worker<'a> {
-    pub(super) fn new(post: Post<'a>) -> Self {
-        Self {
+    pub(super) fn new(post: Post<'a>) -> Result<Self, Violation> {
+        Ok(Self {
+            tables: post.world.tables.enter()?,
             post,
             tasks: TaskHand::default(),
             changes: 0,
             messages: 0,
             slots: Vec::with_capacity(MOST_HELD),
             counts: Counts::new(&COLUMNS),
-        }
+        })
     }
 
     fn thread(&self) -> u16 {
@@ -90,7 +94,7 @@ impl<'a> Worker<'a> {
                 break;
             }
             self.post.present.beat();
-            let decision = self.post.phase.decide(rng);
+            let decision = decide(self.post.phase, rng);
             self.counts.actions[decision.action as usize] += 1;
             self.carry_out(decision)?;
             if done % TALLY_EVERY == 0 {
@@ -100,13 +104,14 @@ impl<'a> Worker<'a> {
         self.post.world.tasks.leave(&mut self.tasks);
         let now = self.post.world.clock.now();
         self.slots.drain(..).try_for_each(|slot| self.post.world.slots.release(slot, now))?;
+        self.post.world.tables.remove(self.thread(), &mut self.tables)?;
         self.post.tally.collect(&mut self.counts);
         Ok(())
     }
 
     fn carry_out(&mut self, decision: Decision) -> Result<(), Violation> {
         let Decision { action, pick, other } = decision;
-        let World { tasks, plans, turns, mail, slots, clock } = self.post.world;
+        let World { tasks, plans, turns, mail, slots, tables, clock } = self.post.world;
         let may_be_lost = self.post.phase != Phase::Calm;
         match action {
             Action::Submit => self.submit(other)?,
@@ -182,6 +187,13 @@ impl<'a> Worker<'a> {
             }
             Action::CleanUp => slots.clean_up(),
             Action::Unwind => self.unwind(other)?,
+            Action::ReplaceTable => tables.replace(self.thread(), &mut self.tables, other)?,
+            Action::ReadTable => {
+                let came =
+                    self.timed(Timed::ReadTable, |this| tables.read(&mut this.tables, pick))?;
+                self.count(Came::TablesRead, u64::from(came));
+            }
+            Action::RemoveTable => tables.remove(self.thread(), &mut self.tables)?,
         }
         Ok(())
     }

@@ -5,16 +5,18 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use latchless::{AgentHandle, AllocateError, RequestId};
+use latchless::{AgentHandle, AgentId, AllocateError, RequestId};
 use latchless_engine::backend::scripted::ScriptedBackend;
 use latchless_engine::{
     Event, FinishReason, Priority, Request, RequestError, SubmitError, SwapError, TokenStream,
     TryRecvError,
 };
 
-use super::phases::{Action, Phase};
+use super::phases::{Action, decide, max_tokens, most_held};
+use super::talk::Talk;
 use super::{AGENTS, COLUMNS, Came, Served, Timed, backends};
 use crate::crew::roll::Present;
+use crate::phase::Phase;
 use crate::stop::Stop;
 use crate::tally::{Counts, unfrozen};
 use crate::violation::Violation;
@@ -27,6 +29,8 @@ const NAP: Duration = Duration::from_micros(20);
 /// A request, and what was read of it.
 struct Asked {
     question: usize,
+    /// Which of the thread's agents has asked.
+    agent: usize,
     stream: TokenStream,
     text: String,
     max_tokens: u32,
@@ -66,8 +70,7 @@ impl<'a> Host<'a> {
         phase: Phase,
     ) -> Result<Self, Violation> {
         // Each thread has some agents for itself: an agent's requests follow each other.
-        let names = (0..AGENTS).map(|agent| format!("host-{}-{agent}", present.thread));
-        let agents = names.map(|name| served.engine.agent(&name));
+        let agents = (0..AGENTS).map(|agent| served.engine.agent(&name(present.thread, agent)));
         let agents = agents.collect::<Result<_, _>>();
         let agents =
             agents.map_err(|error| Violation::answer("there is room for agents", error))?;
@@ -83,7 +86,7 @@ impl<'a> Host<'a> {
                 break;
             }
             self.present.beat();
-            let action = self.phase.decide(rng);
+            let action = decide(self.phase, rng);
             self.counts.actions[action as usize] += 1;
             self.carry_out(action, rng)?;
             if done % TALLY_EVERY == 0 {
@@ -100,13 +103,14 @@ impl<'a> Host<'a> {
     fn carry_out(&mut self, action: Action, rng: &mut Rng) -> Result<(), Violation> {
         let pick = rng.usize(..).checked_rem(self.asked.len());
         match (action, pick) {
-            (Action::Submit, Some(oldest)) if self.asked.len() >= self.phase.most_held() => {
+            (Action::Submit, Some(oldest)) if self.asked.len() >= most_held(self.phase) => {
                 self.read(oldest).map(drop)
             }
             (Action::Submit, _) => self.submit(rng),
             (Action::BadRequest, _) => self.bad_request(rng),
             (Action::Swap, _) => self.swap(rng),
             (Action::FailedLoad, _) => self.failed_load(),
+            (Action::Leave, _) => self.leave(rng),
             (Action::Spoil, _) => {
                 self.spoil(rng);
                 Ok(())
@@ -133,20 +137,22 @@ impl<'a> Host<'a> {
     }
 
     fn submit(&mut self, rng: &mut Rng) -> Result<(), Violation> {
-        let question = rng.usize(..);
-        let max_tokens = rng.u32(1..40);
+        let question = Talk::question(self.phase, rng);
+        let max_tokens = max_tokens(self.phase, rng);
         let priority = [Priority::Low, Priority::Normal, Priority::High][rng.usize(0..3)];
         let prompt = self.served.talk.prompt(question);
         let mut request = Request::text(prompt).max_tokens(max_tokens).priority(priority);
         if rng.u8(0..16) == 0 {
             request = request.deadline(Instant::now() + Duration::from_micros(rng.u64(0..2_000)));
         }
-        let agent = self.agents[rng.usize(0..AGENTS)];
-        let submitted = self.timed(Timed::Submit, |this| this.served.engine.submit(agent, request));
+        let agent = rng.usize(0..AGENTS);
+        let handle = self.agents[agent];
+        let submitted =
+            self.timed(Timed::Submit, |this| this.served.engine.submit(handle, request));
         match submitted {
             Ok(stream) => {
                 self.last = Some(stream.id());
-                self.asked.push(Asked { question, stream, text: String::new(), max_tokens });
+                self.asked.push(Asked { question, agent, stream, text: String::new(), max_tokens });
                 self.count(Came::Submitted);
                 Ok(())
             }
@@ -191,7 +197,7 @@ impl<'a> Host<'a> {
 
     /// Whether an answer is what it must be.
     fn judge(&mut self, asked: &Asked) -> Result<(), Violation> {
-        let Asked { question, stream, text, max_tokens } = asked;
+        let Asked { question, stream, text, max_tokens, .. } = asked;
         let whole = self.served.talk.answer(*question);
         let wrong = |what| Violation::answer(what, (stream.completion(), text, whole));
         let Some(completion) = stream.completion() else {
@@ -276,6 +282,26 @@ impl<'a> Host<'a> {
         if now >= before { Ok(()) } else { Err(Violation::answer("a generation", (before, now))) }
     }
 
+    /// The agent leaves, also when requests of it still run whose readers have gone. Those that are read are
+    /// read to their ends first: what becomes of them when their blocks are another's, nobody says.
+    fn leave(&mut self, rng: &mut Rng) -> Result<(), Violation> {
+        let place = rng.usize(0..AGENTS);
+        while let Some(at) = self.asked.iter().position(|asked| asked.agent == place) {
+            self.finish(at)?;
+        }
+        let name = name(self.present.thread, place);
+        let gone =
+            AgentId::new(name.as_str()).map(|id| self.served.engine.directory().unregister(&id));
+        if !matches!(gone, Ok(Some(_))) {
+            return Err(Violation::answer("an agent that was there leaves", gone));
+        }
+        let back = self.served.engine.agent(&name);
+        self.agents[place] =
+            back.map_err(|error| Violation::answer("an agent comes back", error))?;
+        self.count(Came::Left);
+        Ok(())
+    }
+
     /// Whatever the files are, no request may see it.
     fn spoil(&mut self, rng: &mut Rng) {
         if !self.served.faults {
@@ -305,4 +331,9 @@ impl<'a> Host<'a> {
         self.counts.record(timed as usize, time);
         result
     }
+}
+
+/// The name of a thread's agent.
+fn name(thread: u16, agent: usize) -> String {
+    format!("host-{thread}-{agent}")
 }

@@ -18,10 +18,11 @@ use tempfile::TempDir;
 
 use self::garage::Garage;
 use self::host::Host;
-use self::phases::{Action, Phase};
+use self::phases::Action;
 use self::talk::Talk;
 use crate::crew::Ground;
 use crate::part::{Fill, Kind, Part};
+use crate::phase::Phase;
 use crate::plan::Plan;
 use crate::seed::generator;
 use crate::tally::{Columns, Tally};
@@ -58,6 +59,8 @@ enum Came {
     FailedLoad,
     /// Files of the cache that were damaged or removed.
     Spoilt,
+    /// Agents that left and came back.
+    Left,
 }
 
 /// What is timed.
@@ -83,6 +86,7 @@ static COLUMNS: Columns = Columns {
         "swaps",
         "failed loads",
         "spoilt files",
+        "agents that left",
     ],
     needed: Came::Completed as usize,
     timed: &["submit", "cancel", "first token"],
@@ -169,10 +173,6 @@ impl Engine {
 impl Part for Engine {
     fn kind(&self) -> Kind {
         Kind::Engine
-    }
-
-    fn phase(&self, round: u64) -> &'static str {
-        Phase::of_round(round).name()
     }
 
     fn threads(&self) -> u16 {

@@ -2,20 +2,8 @@
 
 use fastrand::Rng;
 
-use crate::mix::{Mix, phase_of};
-
-/// A kind of load.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// Few requests at a time, read at once.
-    Calm,
-    /// As many as get in.
-    Burst,
-    /// Most begin alike, and turns of one agent follow each other.
-    Shared,
-    /// The model is replaced again and again, and often it cannot be loaded.
-    Swaps,
-}
+use crate::mix::Mix;
+use crate::phase::Phase;
 
 /// What a thread does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,19 +25,22 @@ pub(crate) enum Action {
     FailedLoad,
     /// A file of the cache is damaged or removed behind the engine's back.
     Spoil,
+    /// An agent leaves the engine, whatever it has asked, and comes back under its name.
+    Leave,
 }
 
-const MIX: Mix<Action, 10> = Mix([
-    (Action::Submit, "submit", [200, 500, 300, 200]),
-    (Action::Read, "read", [300, 200, 300, 300]),
-    (Action::Finish, "finish", [150, 50, 150, 100]),
-    (Action::Cancel, "cancel", [20, 60, 20, 20]),
-    (Action::CancelById, "cancel-by-id", [10, 30, 10, 10]),
-    (Action::Vanish, "vanish", [10, 40, 10, 10]),
-    (Action::BadRequest, "bad-request", [10, 10, 10, 10]),
-    (Action::Swap, "swap", [1, 1, 1, 20]),
-    (Action::FailedLoad, "failed-load", [1, 1, 1, 10]),
-    (Action::Spoil, "spoil", [2, 2, 5, 5]),
+const MIX: Mix<Action, 11> = Mix([
+    (Action::Submit, "submit", [200, 500, 500, 250, 250, 300, 200]),
+    (Action::Read, "read", [300, 200, 100, 250, 250, 300, 300]),
+    (Action::Finish, "finish", [150, 50, 20, 100, 100, 150, 100]),
+    (Action::Cancel, "cancel", [20, 60, 20, 30, 20, 20, 20]),
+    (Action::CancelById, "cancel-by-id", [10, 30, 10, 20, 10, 10, 10]),
+    (Action::Vanish, "vanish", [10, 40, 20, 60, 10, 10, 10]),
+    (Action::BadRequest, "bad-request", [10, 10, 10, 10, 40, 10, 10]),
+    (Action::Swap, "swap", [1, 1, 1, 1, 1, 1, 20]),
+    (Action::FailedLoad, "failed-load", [1, 1, 1, 1, 1, 1, 10]),
+    (Action::Spoil, "spoil", [2, 2, 2, 2, 2, 5, 5]),
+    (Action::Leave, "leave", [1, 1, 1, 40, 1, 1, 1]),
 ]);
 
 impl Action {
@@ -60,35 +51,28 @@ impl Action {
     pub(crate) const NAMES: [&str; Self::COUNT] = MIX.names();
 }
 
-impl Phase {
-    pub(crate) const ALL: [Self; 4] = [Self::Calm, Self::Burst, Self::Shared, Self::Swaps];
+/// The next decision.
+pub(super) fn decide(phase: Phase, rng: &mut Rng) -> Action {
+    MIX.draw(phase, rng)
+}
 
-    /// The phase of a round.
-    pub(crate) fn of_round(round: u64) -> Self {
-        Self::ALL[phase_of(round)]
+/// Streams that a thread has at most before it reads instead of submitting.
+pub(super) fn most_held(phase: Phase) -> usize {
+    match phase {
+        Phase::Calm => 2,
+        Phase::Burst => 24,
+        Phase::NearExhaustion => 64,
+        Phase::AgentChurn | Phase::BigAndSmall | Phase::SharedPrefixes | Phase::SwapAfterSwap => 6,
     }
+}
 
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Calm => "calm",
-            Self::Burst => "burst",
-            Self::Shared => "shared beginnings",
-            Self::Swaps => "swap after swap",
-        }
-    }
-
-    /// The next decision.
-    pub(crate) fn decide(self, rng: &mut Rng) -> Action {
-        MIX.draw(self as usize, rng)
-    }
-
-    /// Streams that a thread has at most before it reads instead of submitting.
-    pub(crate) fn most_held(self) -> usize {
-        match self {
-            Self::Calm => 2,
-            Self::Burst => 24,
-            Self::Shared | Self::Swaps => 6,
-        }
+/// Tokens that a request may generate.
+pub(super) fn max_tokens(phase: Phase, rng: &mut Rng) -> u32 {
+    match phase {
+        // They keep what they have until they end.
+        Phase::NearExhaustion => 40,
+        Phase::BigAndSmall if rng.bool() => 1,
+        _ => rng.u32(1..40),
     }
 }
 
@@ -99,6 +83,5 @@ mod tests {
     #[test]
     fn the_mix_is_in_order_and_drawn_by_its_weights() {
         MIX.check(|action| action as usize);
-        assert_eq!(Phase::ALL.map(|phase| phase as usize), [0, 1, 2, 3]);
     }
 }

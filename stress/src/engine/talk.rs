@@ -2,8 +2,11 @@
 //! lane that mixes up two requests, two turns or two models says something else.
 
 use anyhow::Context;
+use fastrand::Rng;
 use latchless_engine::backend::scripted::{Script, ScriptedBackend, ScriptedBuilder};
 use latchless_engine::{Engine, EngineConfig, Request};
+
+use crate::phase::Phase;
 
 /// Tokens of a whole answer.
 pub(super) const TOKENS: u32 = 24;
@@ -11,6 +14,10 @@ pub(super) const TOKENS: u32 = 24;
 const INSTRUCTIONS: &str =
     "You are one of many agents that share this engine. Answer what is asked. ";
 const QUESTIONS: usize = 24;
+/// Every so many questions one comes without the instructions.
+const BARE: usize = 4;
+/// The last ones are long.
+const LONG: usize = 4;
 
 /// A backend that knows the answers.
 pub(super) fn backend() -> ScriptedBuilder {
@@ -26,8 +33,9 @@ impl Talk {
     /// Asks each question once, where nobody else is.
     pub(super) fn new() -> anyhow::Result<Self> {
         let asked = (0..QUESTIONS).map(|question| {
-            let instructions = if question % 4 == 0 { "" } else { INSTRUCTIONS };
-            let more = "and on ".repeat(question % 7);
+            let instructions = if question.is_multiple_of(BARE) { "" } else { INSTRUCTIONS };
+            let more = if question < QUESTIONS - LONG { question % 7 } else { 30 };
+            let more = "and on ".repeat(more);
             let prompt = format!("{instructions}Question {question}, {more}?");
             let engine = Engine::start(backend().build(), EngineConfig::default())?;
             let stream = engine.submit(engine.agent("alone")?, Request::text(prompt.as_str()))?;
@@ -36,6 +44,16 @@ impl Talk {
             Ok((prompt, answer.text))
         });
         Ok(Self { asked: asked.collect::<anyhow::Result<_>>()? })
+    }
+
+    /// A question of a kind that suits the phase.
+    pub(super) fn question(phase: Phase, rng: &mut Rng) -> usize {
+        match phase {
+            Phase::BigAndSmall if rng.bool() => rng.usize(QUESTIONS - LONG..QUESTIONS),
+            Phase::BigAndSmall => BARE * rng.usize(0..(QUESTIONS - LONG) / BARE),
+            Phase::SharedPrefixes => BARE * rng.usize(0..QUESTIONS / BARE) + rng.usize(1..BARE),
+            _ => rng.usize(0..QUESTIONS),
+        }
     }
 
     pub(super) fn prompt(&self, question: usize) -> &str {

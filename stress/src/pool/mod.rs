@@ -19,10 +19,11 @@ use latchless::{
 use self::canary::{Canary, Mark};
 use self::check::Settled;
 use self::commons::COMMONS;
-use self::phases::{Action, Phase, Scale};
+use self::phases::{Action, Scale};
 use self::worker::{OWN_AGENTS, Parcel, Worker, World, own_name};
 use crate::crew::Ground;
 use crate::part::{Fill, Kind, Part};
+use crate::phase::Phase;
 use crate::plan::{Plan, Plant};
 use crate::seed::generator;
 use crate::tally::{Columns, Tally};
@@ -143,10 +144,6 @@ impl Pool {
 impl Part for Pool {
     fn kind(&self) -> Kind {
         Kind::Pool
-    }
-
-    fn phase(&self, round: u64) -> &'static str {
-        Phase::of_round(round).name()
     }
 
     fn threads(&self) -> u16 {

@@ -1,21 +1,9 @@
-//! Phases: what a thread decides to do next, and how large.
+//! What a thread decides to do with the pool next, and how large, by phase.
 
 use fastrand::Rng;
 
-use crate::mix::{Mix, phase_of};
-
-/// A kind of load.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// Every thread keeps within its share of the pool: no request may be refused.
-    Calm,
-    /// All threads want more than there is.
-    NearExhaustion,
-    /// Agents come and go, with their blocks.
-    AgentChurn,
-    /// Single blocks beside requests for a good part of the pool.
-    BigAndSmall,
-}
+use crate::mix::Mix;
+use crate::phase::Phase;
 
 /// What a thread does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,34 +57,34 @@ pub(crate) enum Action {
 }
 
 const MIX: Mix<Action, 26> = Mix([
-    (Action::Pair, "pair", [150, 150, 100, 100]),
-    (Action::Allocate, "allocate", [120, 300, 80, 150]),
-    (Action::AllocateHandles, "allocate-handles", [40, 60, 30, 40]),
-    (Action::AllocateSequence, "allocate-sequence", [60, 100, 40, 80]),
+    (Action::Pair, "pair", [150, 100, 150, 100, 100, 80, 150]),
+    (Action::Allocate, "allocate", [120, 400, 300, 80, 150, 80, 120]),
+    (Action::AllocateHandles, "allocate-handles", [40, 80, 60, 30, 40, 20, 40]),
+    (Action::AllocateSequence, "allocate-sequence", [60, 120, 100, 40, 80, 60, 100]),
     // Common agents are freed by other threads, whose frees end at another instant than their owner's
     // books say: not where no request may be refused.
-    (Action::AllocateCommon, "allocate-common", [0, 30, 200, 20]),
-    (Action::Split, "split", [50, 50, 40, 60]),
-    (Action::Merge, "merge", [50, 50, 40, 60]),
-    (Action::Transfer, "transfer", [40, 30, 40, 30]),
-    (Action::TransferToCommon, "transfer-to-common", [0, 10, 60, 10]),
-    (Action::Share, "share", [20, 20, 20, 20]),
-    (Action::ShareWithCommon, "share-with-common", [0, 5, 20, 5]),
-    (Action::HandOver, "hand-over", [0, 20, 20, 20]),
-    (Action::HandOverShare, "hand-over-share", [0, 10, 10, 10]),
-    (Action::Receive, "receive", [0, 30, 30, 30]),
-    (Action::Free, "free", [180, 150, 120, 200]),
-    (Action::Unwind, "unwind", [5, 5, 5, 5]),
-    (Action::IntoHandles, "into-handles", [30, 30, 30, 20]),
-    (Action::LeaseAgain, "lease-again", [15, 15, 15, 10]),
-    (Action::FreeBadHandles, "free-bad-handles", [10, 10, 20, 10]),
-    (Action::FreeAgent, "free-agent", [5, 5, 30, 5]),
-    (Action::Reregister, "reregister", [5, 5, 40, 5]),
-    (Action::FreeCommon, "free-common", [0, 5, 30, 5]),
-    (Action::UnregisterCommon, "unregister-common", [0, 5, 30, 5]),
-    (Action::Reconfigure, "reconfigure", [0, 2, 2, 2]),
-    (Action::BadRequest, "bad-request", [5, 5, 5, 5]),
-    (Action::CheckBooks, "check-books", [30, 30, 30, 30]),
+    (Action::AllocateCommon, "allocate-common", [0, 30, 30, 200, 20, 60, 10]),
+    (Action::Split, "split", [50, 20, 50, 40, 60, 60, 50]),
+    (Action::Merge, "merge", [50, 20, 50, 40, 60, 60, 50]),
+    (Action::Transfer, "transfer", [40, 20, 30, 40, 30, 40, 30]),
+    (Action::TransferToCommon, "transfer-to-common", [0, 5, 10, 60, 10, 10, 5]),
+    (Action::Share, "share", [20, 10, 20, 20, 20, 200, 20]),
+    (Action::ShareWithCommon, "share-with-common", [0, 5, 5, 20, 5, 100, 5]),
+    (Action::HandOver, "hand-over", [0, 20, 20, 20, 20, 20, 10]),
+    (Action::HandOverShare, "hand-over-share", [0, 10, 10, 10, 10, 100, 5]),
+    (Action::Receive, "receive", [0, 30, 30, 30, 30, 120, 20]),
+    (Action::Free, "free", [180, 120, 150, 120, 200, 200, 180]),
+    (Action::Unwind, "unwind", [5, 5, 5, 5, 5, 5, 5]),
+    (Action::IntoHandles, "into-handles", [30, 30, 30, 30, 20, 30, 30]),
+    (Action::LeaseAgain, "lease-again", [15, 15, 15, 15, 10, 15, 15]),
+    (Action::FreeBadHandles, "free-bad-handles", [10, 5, 10, 20, 10, 10, 10]),
+    (Action::FreeAgent, "free-agent", [5, 40, 5, 30, 5, 5, 20]),
+    (Action::Reregister, "reregister", [5, 5, 5, 40, 5, 5, 10]),
+    (Action::FreeCommon, "free-common", [0, 5, 5, 30, 5, 10, 5]),
+    (Action::UnregisterCommon, "unregister-common", [0, 5, 5, 30, 5, 10, 5]),
+    (Action::Reconfigure, "reconfigure", [0, 2, 2, 2, 2, 2, 100]),
+    (Action::BadRequest, "bad-request", [5, 5, 5, 5, 5, 5, 5]),
+    (Action::CheckBooks, "check-books", [30, 10, 30, 30, 30, 30, 30]),
 ]);
 
 impl Action {
@@ -128,58 +116,35 @@ pub(crate) struct Scale {
     pub(crate) threads: u16,
 }
 
-impl Phase {
-    pub(crate) const ALL: [Self; 4] =
-        [Self::Calm, Self::NearExhaustion, Self::AgentChurn, Self::BigAndSmall];
-
-    /// The phase of a round.
-    pub(crate) fn of_round(round: u64) -> Self {
-        Self::ALL[phase_of(round)]
+/// Blocks at which a thread begins to free instead of taking more.
+pub(crate) fn target(phase: Phase, scale: Scale) -> u32 {
+    let share = scale.blocks / u32::from(scale.threads);
+    match phase {
+        Phase::Calm | Phase::SwapAfterSwap => share,
+        Phase::AgentChurn | Phase::SharedPrefixes => share / 2,
+        Phase::Burst | Phase::NearExhaustion | Phase::BigAndSmall => scale.blocks,
     }
+}
 
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Calm => "calm",
-            Self::NearExhaustion => "near exhaustion",
-            Self::AgentChurn => "agent churn",
-            Self::BigAndSmall => "big and small",
-        }
-    }
+/// The next decision.
+pub(crate) fn decide(phase: Phase, rng: &mut Rng, scale: Scale) -> Decision {
+    let action = MIX.draw(phase, rng);
+    Decision { action, blocks: size(phase, rng, scale), pick: rng.usize(..), other: rng.usize(..) }
+}
 
-    /// Blocks at which a thread begins to free instead of taking more.
-    pub(crate) fn target(self, scale: Scale) -> u32 {
-        let share = scale.blocks / u32::from(scale.threads);
-        match self {
-            Self::Calm => share,
-            Self::AgentChurn => share / 2,
-            Self::NearExhaustion | Self::BigAndSmall => scale.blocks,
-        }
-    }
-
-    /// The next decision.
-    pub(crate) fn decide(self, rng: &mut Rng, scale: Scale) -> Decision {
-        let action = MIX.draw(self as usize, rng);
-        Decision {
-            action,
-            blocks: self.size(rng, scale),
-            pick: rng.usize(..),
-            other: rng.usize(..),
-        }
-    }
-
-    fn size(self, rng: &mut Rng, Scale { blocks, threads }: Scale) -> u32 {
-        // Large pools are filled by larger requests, not by ever more of them.
-        let filling = (blocks / (u32::from(threads) * 128)).max(1);
-        let most = match self {
-            Self::Calm => 16 * filling,
-            // Short operations on few agents: the more often one meets the end of its agent.
-            Self::AgentChurn => 4,
-            Self::NearExhaustion => 64 * filling,
-            Self::BigAndSmall if rng.u8(0..4) == 0 => blocks / 4,
-            Self::BigAndSmall => 1,
-        };
-        rng.u32(1..=most.clamp(1, blocks))
-    }
+fn size(phase: Phase, rng: &mut Rng, Scale { blocks, threads }: Scale) -> u32 {
+    // Large pools are filled by larger requests, not by ever more of them.
+    let filling = (blocks / (u32::from(threads) * 128)).max(1);
+    let most = match phase {
+        Phase::Calm | Phase::SharedPrefixes | Phase::SwapAfterSwap => 16 * filling,
+        Phase::Burst => 8 * filling,
+        // Short operations on few agents: the more often one meets the end of its agent.
+        Phase::AgentChurn => 4,
+        Phase::NearExhaustion => 64 * filling,
+        Phase::BigAndSmall if rng.u8(0..4) == 0 => blocks / 4,
+        Phase::BigAndSmall => 1,
+    };
+    rng.u32(1..=most.clamp(1, blocks))
 }
 
 #[cfg(test)]
@@ -191,14 +156,13 @@ mod tests {
     #[test]
     fn the_mix_is_in_order_and_drawn_by_its_weights() {
         MIX.check(|action| action as usize);
-        assert_eq!(Phase::ALL.map(|phase| phase as usize), [0, 1, 2, 3]);
     }
 
     #[test]
     fn nobody_asks_for_more_than_there_is() {
         let mut rng = Rng::with_seed(1);
         for phase in Phase::ALL {
-            let sizes = (0..20_000).map(|_| phase.decide(&mut rng, SCALE).blocks);
+            let sizes = (0..20_000).map(|_| decide(phase, &mut rng, SCALE).blocks);
             assert!(sizes.into_iter().all(|blocks| (1..=SCALE.blocks).contains(&blocks)));
         }
     }
@@ -208,7 +172,7 @@ mod tests {
         let mut rng = Rng::with_seed(1);
         for phase in Phase::ALL {
             let scale = Scale { blocks: 1, threads: 64 };
-            assert_eq!(phase.decide(&mut rng, scale).blocks, 1);
+            assert_eq!(decide(phase, &mut rng, scale).blocks, 1);
         }
     }
 }

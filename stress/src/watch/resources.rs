@@ -40,7 +40,8 @@ mod tests {
     fn a_process_has_memory_descriptors_and_threads() {
         let before = Resources::now();
         assert!(before.resident > 100_000 && before.threads >= 1 && before.descriptors >= 3);
-        let pages = vec![1_u8; 64 << 20];
+        // Not optimised away, as what nobody looks at may be.
+        let pages = std::hint::black_box(vec![1_u8; 64 << 20]);
         let now = Resources::now();
         assert!(now.resident >= before.resident + pages.len() as u64 / 2, "{before:?} {now:?}");
     }

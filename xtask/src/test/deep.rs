@@ -36,7 +36,7 @@ pub(super) fn sanitize() -> Vec<Command> {
     for (sanitizer, targets, filters) in tests {
         commands.push(sanitized(sanitizer, "test", &["-p", "latchless"], targets, filters));
         if sanitizer != "thread" {
-            let run = ["run", "--rounds", "4", "--seed", "1"];
+            let run = ["run", "--rounds", "7", "--seed", "1"];
             commands.push(sanitized(sanitizer, "run", &["-p", "latchless-stress"], &[], &run));
         }
     }

@@ -4,8 +4,9 @@ use latchless::{AllocateError, BlockHandle, BlockLease, LayerId};
 
 use super::held::{Goods, Held, Place};
 use super::{MOST_HELD, OWN_AGENTS, Worker};
+use crate::phase::Phase;
 use crate::pool::canary::Mark;
-use crate::pool::phases::Phase;
+use crate::pool::phases::target;
 use crate::pool::{Came, PAIR};
 use crate::tally::unfrozen;
 use crate::violation::Violation;
@@ -150,7 +151,7 @@ impl<'pool> Worker<'pool, '_> {
         if self.held.len() >= MOST_HELD {
             return 0;
         }
-        self.world.phase.target(self.world.scale).saturating_sub(self.in_hand)
+        target(self.world.phase, self.world.scale).saturating_sub(self.in_hand)
     }
 
     fn layer(&self, pick: usize) -> LayerId {

@@ -20,9 +20,10 @@ use latchless::{
 pub(crate) use self::held::Parcel;
 use self::held::{Goods, Held, Leased, Place};
 use crate::crew::roll::Present;
+use crate::phase::Phase;
 use crate::pool::COLUMNS;
 use crate::pool::canary::{Canary, Mark};
-use crate::pool::phases::{Action, Decision, Phase, Scale};
+use crate::pool::phases::{Action, Decision, Scale, decide};
 use crate::stop::Stop;
 use crate::tally::{Counts, Tally};
 use crate::violation::Violation;
@@ -110,7 +111,7 @@ impl<'pool, 'round> Worker<'pool, 'round> {
             }
             self.present.beat();
             self.sweeping = done <= operations - operations / 4;
-            let decision = self.world.phase.decide(rng, self.world.scale);
+            let decision = decide(self.world.phase, rng, self.world.scale);
             self.counts.actions[decision.action as usize] += 1;
             self.carry_out(decision)?;
             if done % TALLY_EVERY == 0 {
