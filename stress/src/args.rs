@@ -7,9 +7,16 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::compare::CompareArgs;
 use crate::crew::freezer::Freezes;
 use crate::part::Kind;
 use crate::plan::{Plan, Plant};
+use crate::replay::ReplayArgs;
+use crate::session::ReportArgs;
+use crate::view::ViewArgs;
+
+/// Time without an operation after which a thread has stalled, unless something else is said.
+pub(crate) const STALL_AFTER: Duration = Duration::from_mins(1);
 
 /// Freezes a second that make chaos: with up to 200 ms each, about every second instant is in one of them.
 const CHAOS_FREEZES: f64 = 5.0;
@@ -24,12 +31,38 @@ Examples:
     latchless-stress run --only agents --freeze 3
   A small pool and many threads, ended by count:
     latchless-stress run --blocks 64 --threads 32 --rounds 20
+  A long mix from a file, for an hour instead of what the file says:
+    latchless-stress run --config stress/examples/long-mix.toml --duration 1h
+  Lines instead of the live view:
+    latchless-stress run --view lines --status-interval 1s
   What the canary says when a block is in two hands:
     latchless-stress run --rounds 1 --plant double
 
 Exit codes: 0 every invariant held, 1 one broke, 2 bad arguments (also when nobody had a block, which
 shows nothing), 3 interrupted (Ctrl-C ends the run cleanly, with the report; a second one ends it at
 once).";
+
+const REPLAY_EXAMPLES: &str = "\
+Examples:
+  What broke last night, once more:
+    latchless-stress replay night/report.json
+  Until it breaks again, a thousand times at most, with a report of its own:
+    latchless-stress replay night --times 1000 --report again
+  The whole run, with all its parts side by side:
+    latchless-stress replay night --whole
+
+Exit codes: as of run; 2 also when the file is damaged, or no report of this version.";
+
+const COMPARE_EXAMPLES: &str = "\
+Examples:
+  A minute, with a page:
+    latchless-stress compare --report beside
+  Without freezes, which shows what the lock itself costs:
+    latchless-stress compare --freeze 0
+  A small pool that is empty most of the time:
+    latchless-stress compare --duration 5m --blocks 256 --threads 8
+
+Exit codes: 0 both held, 1 one lost or gave twice, 2 bad arguments, 3 interrupted, 4 the machine failed.";
 
 /// Runs threads against every part of the core and checks that nothing is ever lost or in two hands.
 #[derive(Debug, Parser)]
@@ -44,6 +77,12 @@ pub(crate) enum Command {
     /// Runs until the duration is over, or the operations are done.
     #[command(after_help = EXAMPLES)]
     Run(RunArgs),
+    /// Repeats a run from its report: the round that broke, or all of it.
+    #[command(after_help = REPLAY_EXAMPLES)]
+    Replay(ReplayArgs),
+    /// Puts the pool and one behind a mutex under the same load, side by side.
+    #[command(after_help = COMPARE_EXAMPLES)]
+    Compare(CompareArgs),
 }
 
 #[derive(Debug, Args)]
@@ -76,12 +115,8 @@ pub(crate) struct RunArgs {
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(..1 << 62))]
     first_round: u64,
 
-    /// Time between two status lines.
-    #[arg(long, default_value = "5s", value_parser = duration)]
-    status_interval: Duration,
-
     /// Time without an operation after which a thread counts as stalled, which breaks the run.
-    #[arg(long, default_value = "1m", value_parser = duration)]
+    #[arg(long, default_value = "1m", value_name = "TIME", value_parser = duration)]
     stall_after: Duration,
 
     /// Backends that fail in every way, and damaged files in the cache.
@@ -100,13 +135,20 @@ pub(crate) struct RunArgs {
     #[arg(long, default_value = "200ms", value_name = "TIME", value_parser = duration)]
     freeze_time: Duration,
 
-    /// Writes report.json and report.html, a page with plots, to this folder.
-    #[arg(long, value_name = "FOLDER")]
-    pub(crate) report: Option<PathBuf>,
+    /// Takes options from this file, in TOML, under the names that they have here; what the command line says
+    /// counts more.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 
     /// Puts in a fault, to see that it is seen; the run must end with exit code 1.
     #[arg(long)]
     plant: Option<Plant>,
+
+    #[command(flatten)]
+    pub(crate) view: ViewArgs,
+
+    #[command(flatten)]
+    pub(crate) report: ReportArgs,
 }
 
 impl RunArgs {
@@ -129,7 +171,6 @@ impl RunArgs {
             first_round: self.first_round,
             duration,
             rounds: self.rounds,
-            status_interval: self.status_interval,
             stall_after: self.stall_after,
             freezes: freezes.map(|per_second| Freezes { per_second, time: self.freeze_time }),
             faults: self.chaos || self.faults,
@@ -138,14 +179,14 @@ impl RunArgs {
     }
 }
 
-fn rate(text: &str) -> Result<f64, String> {
+pub(crate) fn rate(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(rate) if (0.0..=1_000.0).contains(&rate) => Ok(rate),
         _ => Err("no rate; give a number from 0 to 1000, such as 5 or 0.2".to_owned()),
     }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(Duration::ZERO) => Err("no time at all; give at least 1ms".to_owned()),
         Ok(duration) => Ok(duration),
@@ -154,15 +195,18 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use clap::CommandFactory;
 
     use super::*;
 
-    fn plan(args: &[&str]) -> Result<Plan, clap::Error> {
+    /// What `run` carries out with these arguments.
+    pub(crate) fn plan(args: &[&str]) -> Result<Plan, clap::Error> {
         let args = ["latchless-stress", "run"].iter().chain(args);
-        let Command::Run(args) = Cli::try_parse_from(args)?.command;
-        Ok(args.plan())
+        match Cli::try_parse_from(args)?.command {
+            Command::Run(args) => Ok(args.plan()),
+            other @ (Command::Replay(_) | Command::Compare(_)) => panic!("{other:?}"),
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use std::fmt;
 
 use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
 
 use crate::agents::Agents;
 use crate::crew::Ground;
@@ -15,7 +16,10 @@ use crate::tally::Tally;
 use crate::violation::Violation;
 
 /// A part of the system.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, ValueEnum)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, ValueEnum, Serialize, Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Kind {
     /// Blocks: allocate, split, merge, transfer, share, free, and the coming and going of their agents.
     Pool,
@@ -62,6 +66,19 @@ pub(crate) struct Fill {
     pub(crate) in_flight: u64,
 }
 
+/// Neighbouring blocks of a pool: of those that were looked at, how many are whose.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Cell {
+    /// With one holder.
+    pub(crate) held: u32,
+    /// With several.
+    pub(crate) shared: u32,
+    /// Of an agent whose blocks any thread may free.
+    pub(crate) common: u32,
+    /// Looked at: the rest is free.
+    pub(crate) of: u32,
+}
+
 /// A part under load.
 pub(crate) trait Part: Send + Sync {
     fn kind(&self) -> Kind;
@@ -83,4 +100,14 @@ pub(crate) trait Part: Send + Sync {
     fn look(&self) -> Result<Fill, Violation>;
 
     fn tally(&self) -> &Tally;
+
+    /// A map of its blocks, for the eye: at most so many cells. None where there are no blocks.
+    fn map(&self, _cells: usize) -> Vec<Cell> {
+        Vec::new()
+    }
+
+    /// What else there is to be counted, at this moment.
+    fn gauges(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
 }

@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::crew::freezer::Freezes;
+use crate::humane;
 use crate::part::Kind;
 
-/// A whole run, as it was asked for.
-#[derive(Debug, Clone)]
+/// A whole run, as it was asked for. A report keeps it, so that the run can be repeated.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) parts: Vec<Kind>,
@@ -15,10 +19,11 @@ pub(crate) struct Plan {
     /// Blocks of the pool.
     pub(crate) blocks: u32,
     pub(crate) first_round: u64,
+    #[serde(with = "humane::maybe")]
     pub(crate) duration: Option<Duration>,
     /// Rounds of each part.
     pub(crate) rounds: Option<u64>,
-    pub(crate) status_interval: Duration,
+    #[serde(with = "humane")]
     pub(crate) stall_after: Duration,
     pub(crate) freezes: Option<Freezes>,
     /// Whether backends and files fail.
@@ -27,7 +32,8 @@ pub(crate) struct Plan {
 }
 
 /// A fault that is put in on purpose, to see that it is seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Plant {
     /// Some blocks are marked as if somebody had them, while the pool has them as free.
     Double,

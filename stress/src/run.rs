@@ -5,13 +5,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::crew::freezer::freeze;
+use crate::crew::roll::Entry;
 use crate::crew::{Ground, message_of};
 use crate::part::Part;
 use crate::phase::Phase;
 use crate::plan::Plan;
-use crate::report::status::Status;
 use crate::stop::Broken;
 use crate::tally::Counts;
+use crate::view::View;
 use crate::violation::Violation;
 use crate::watch::{Seen, Watcher};
 
@@ -149,7 +150,7 @@ impl Site {
 pub(crate) fn run(
     plan: &Plan,
     interrupted: &AtomicBool,
-    print: impl Fn(&Status) + Send,
+    view: &dyn View,
     give_up: impl Fn(&Outcome) + Send,
 ) -> anyhow::Result<Outcome> {
     let site = Site::new(plan)?;
@@ -163,19 +164,21 @@ pub(crate) fn run(
             over: &site.over,
             interrupted,
             deadline: plan.duration.and_then(|duration| begun.checked_add(duration)),
-            status_interval: plan.status_interval,
+            view,
             stall_after: plan.stall_after,
         };
-        let watching = scope.spawn(move || {
-            watcher.watch(print, |seen| give_up(&site.outcome(begun.elapsed(), seen)))
-        });
+        let watching = scope
+            .spawn(move || watcher.watch(|seen| give_up(&site.outcome(begun.elapsed(), seen))));
         let running: Vec<_> = site
             .parts
             .iter()
             .map(|running| scope.spawn(|| running.run(&site.ground, plan)))
             .collect();
         if let Some(freezes) = plan.freezes {
-            scope.spawn(move || freeze(&site.ground, freezes, plan.seed, &site.frozen));
+            let count = |_: &Entry, _, _| {
+                site.frozen.fetch_add(1, Ordering::Relaxed);
+            };
+            scope.spawn(move || freeze(&site.ground, freezes, plan.seed, count));
         }
         for running in running {
             if let Err(payload) = running.join() {
@@ -206,6 +209,7 @@ mod tests {
     use crate::part::Kind;
     use crate::phase::PHASES;
     use crate::plan::Plant;
+    use crate::view::Nobody;
 
     fn plan(parts: &[Kind], rounds: u64) -> Plan {
         Plan {
@@ -216,7 +220,6 @@ mod tests {
             first_round: 0,
             duration: None,
             rounds: Some(rounds),
-            status_interval: Duration::MAX,
             stall_after: Duration::MAX,
             freezes: None,
             faults: true,
@@ -225,7 +228,7 @@ mod tests {
     }
 
     fn run(plan: &Plan) -> Outcome {
-        super::run(plan, &AtomicBool::new(false), |_| {}, |_| {}).unwrap()
+        super::run(plan, &AtomicBool::new(false), &Nobody, |_| {}).unwrap()
     }
 
     #[track_caller]
@@ -312,7 +315,7 @@ mod tests {
     #[test]
     fn an_interrupted_run_ends_settled() {
         let endless = Plan { rounds: None, ..plan(&Kind::ALL, 0) };
-        let outcome = super::run(&endless, &AtomicBool::new(true), |_| {}, |_| {}).unwrap();
+        let outcome = super::run(&endless, &AtomicBool::new(true), &Nobody, |_| {}).unwrap();
         assert!(matches!(outcome.ending, Ending::Interrupted), "{:?}", outcome.ending);
     }
 

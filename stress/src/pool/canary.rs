@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use latchless::BlockId;
 
+use crate::part::Cell;
 use crate::pool::commons::Sweeps;
 use crate::violation::Violation;
 
@@ -82,6 +83,9 @@ impl fmt::Display for Mark {
         }
     }
 }
+
+/// Marks of a cell of the map that are looked at.
+const MOST_LOOKS: usize = 64;
 
 /// The table of marks.
 #[derive(Debug)]
@@ -206,6 +210,29 @@ impl Canary {
         let marks = self.marks.iter().map(|word| Mark(word.load(Ordering::Acquire)));
         let (i, mark) = marks.enumerate().find(|(_, mark)| *mark != Mark::NONE)?;
         Some((BlockId(i as u32), mark))
+    }
+
+    /// What the marks say, in at most so many cells. For the eye: they change meanwhile, and of large cells
+    /// some are looked at.
+    pub(crate) fn map(&self, cells: usize) -> Vec<Cell> {
+        let blocks = self.marks.len();
+        let cells = cells.min(blocks);
+        let cell = |number: usize| {
+            let [from, to] = [number, number + 1].map(|number| number * blocks / cells);
+            let mut cell = Cell::default();
+            for word in self.marks[from..to].iter().step_by((to - from).div_ceil(MOST_LOOKS)) {
+                let mark = Mark(word.load(Ordering::Relaxed));
+                cell.of += 1;
+                match mark {
+                    Mark::NONE => {}
+                    mark if mark.is_loose() => cell.common += 1,
+                    mark if mark.holders() > 1 => cell.shared += 1,
+                    _ => cell.held += 1,
+                }
+            }
+            cell
+        };
+        (0..cells).map(cell).collect()
     }
 
     /// Whether a mark says that its thread holds the block. The agent's sweeps are read after the mark:
@@ -333,5 +360,24 @@ mod tests {
         assert!(canary.take_over(BLOCK, Mark::firm(0), Mark::firm(1)).is_err());
         canary.take_over(BLOCK, loose, Mark::firm(0)).unwrap();
         assert!(canary.take_over(BLOCK, loose, Mark::firm(0)).is_err());
+    }
+
+    #[test]
+    fn the_map_has_every_block_once() {
+        let canary = Canary::new(1_000, 1);
+        let mark = Mark::firm(0);
+        canary.take((0..10).map(BlockId), mark).unwrap();
+        canary.share((0..4).map(BlockId), mark).unwrap();
+        let loose = Mark::loose(0, 0, canary.sweeps(0).settled());
+        canary.take((500..520).map(BlockId), loose).unwrap();
+        let first = Cell { held: 6, shared: 4, common: 0, of: 10 };
+        for cells in [1_000, 5_000, 37, 100] {
+            let map = canary.map(cells);
+            assert_eq!(map.len(), cells.min(1_000));
+            assert_eq!(map.iter().map(|cell| cell.of).sum::<u32>(), 1_000);
+            assert_eq!(map.iter().map(|cell| cell.common).sum::<u32>(), 20);
+        }
+        assert_eq!(canary.map(100)[0], first);
+        assert!(canary.map(1)[0].of <= MOST_LOOKS as u32 && canary.map(0).is_empty());
     }
 }

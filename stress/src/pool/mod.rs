@@ -5,7 +5,7 @@
 pub(crate) mod canary;
 mod check;
 mod commons;
-mod phases;
+pub(crate) mod phases;
 mod worker;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,7 +22,7 @@ use self::commons::COMMONS;
 use self::phases::{Action, Scale};
 use self::worker::{OWN_AGENTS, Parcel, Worker, World, own_name};
 use crate::crew::Ground;
-use crate::part::{Fill, Kind, Part};
+use crate::part::{Cell, Fill, Kind, Part};
 use crate::phase::Phase;
 use crate::plan::{Plan, Plant};
 use crate::seed::generator;
@@ -198,6 +198,14 @@ impl Part for Pool {
 
     fn tally(&self) -> &Tally {
         &self.tally
+    }
+
+    fn map(&self, cells: usize) -> Vec<Cell> {
+        self.canary.map(cells)
+    }
+
+    fn gauges(&self) -> Vec<(&'static str, u64)> {
+        vec![("agents", self.directory.len() as u64)]
     }
 }
 

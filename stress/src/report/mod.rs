@@ -3,24 +3,38 @@
 pub(crate) mod folder;
 pub(crate) mod page;
 pub(crate) mod status;
-mod text;
+pub(crate) mod text;
 
 use std::fmt;
+use std::time::SystemTime;
 
-use clap::ValueEnum;
+use latchless_benches::machine;
 use serde::{Serialize, Serializer};
 
 use self::text::{grouped, mebibytes, time};
 use crate::part::Kind;
 use crate::plan::Plan;
 use crate::run::{Ending, Outcome, PartOutcome};
+use crate::stop::Broken;
 use crate::watch::resources::Resources;
 use crate::watch::series::{Percentiles, Sample};
+
+/// What a report says it is of.
+pub(crate) const PROGRAM: &str = "latchless-stress";
+
+/// Of the reports that `replay` reads. To be raised with every change of a plan's fields, and of how decisions
+/// come from a seed: the same seed must not pass for the same decisions when it makes others.
+pub(crate) const FORMAT: u32 = 1;
 
 /// What a run was and what came out of it.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
+    program: &'static str,
+    format: u32,
     version: &'static str,
+    machine: String,
+    /// Seconds since 1970 when the report was made.
+    made_at: u64,
     /// `held`, `broken`, `idle` or `interrupted`.
     outcome: &'static str,
     /// What broke, and where.
@@ -28,9 +42,8 @@ pub(crate) struct Report {
     /// Runs the same decisions again: of the round that broke, or of all.
     repeat: String,
     seed: u64,
-    threads: u16,
-    blocks: u32,
-    first_round: u64,
+    /// All that `replay` needs.
+    plan: Plan,
     wall_s: f64,
     /// Threads that were frozen.
     freezes: u64,
@@ -117,7 +130,11 @@ impl Report {
             }
         };
         Self {
+            program: PROGRAM,
+            format: FORMAT,
             version: env!("CARGO_PKG_VERSION"),
+            machine: machine::describe(),
+            made_at: SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs()),
             outcome: match ending {
                 Ending::Held => "held",
                 Ending::Idle => "idle",
@@ -125,11 +142,9 @@ impl Report {
                 Ending::Broken(_) => "broken",
             },
             violation,
-            repeat: repeat(plan, outcome),
+            repeat: repeat(plan, ending),
             seed: plan.seed,
-            threads: plan.threads,
-            blocks: plan.blocks,
-            first_round: plan.first_round,
+            plan: plan.clone(),
             wall_s: wall.as_secs_f64(),
             freezes: *frozen,
             parts: parts.iter().zip(&seen.most).map(part).collect(),
@@ -209,31 +224,11 @@ impl fmt::Display for Report {
 }
 
 /// The command that runs the same decisions again: of the round that broke, or of all.
-fn repeat(plan: &Plan, outcome: &Outcome) -> String {
-    let Plan { seed, threads, blocks, first_round, plant, .. } = plan;
-    let broken = match &outcome.ending {
-        Ending::Broken(broken) => broken.part.map(|part| (part, broken.round)),
-        _ => None,
-    };
-    let (only, from, rounds) = if let Some((part, round)) = broken {
-        (vec![part], round, 1)
-    } else {
-        let most = outcome.parts.iter().map(|part| part.rounds).max().unwrap_or_default();
-        (plan.parts.clone(), *first_round, plan.rounds.unwrap_or(most))
-    };
-    let only: Vec<_> = if only == Kind::ALL { Vec::new() } else { only };
-    let only: Vec<_> = only.iter().map(|part| format!(" --only {part}")).collect();
-    let only = only.concat();
-    let plant = plant.as_ref().and_then(ValueEnum::to_possible_value);
-    let plant = plant.map(|plant| format!(" --plant {}", plant.get_name())).unwrap_or_default();
-    let freezes = plan.freezes.map(|freezes| {
-        let time = humantime::format_duration(freezes.time);
-        format!(" --freeze {} --freeze-time {time}", freezes.per_second)
-    });
-    let faults = if plan.faults { " --faults" } else { "" };
-    format!(
-        "cargo run --release -p latchless-stress -- run --seed {seed} --threads {threads} --blocks \
-         {blocks} --first-round {from} --rounds {rounds}{only}{}{faults}{plant}",
-        freezes.unwrap_or_default(),
-    )
+fn repeat(plan: &Plan, ending: &Ending) -> String {
+    match ending {
+        Ending::Broken(Broken { part: Some(part), round, .. }) => {
+            plan.round_alone(*part, *round).command()
+        }
+        _ => plan.command(),
+    }
 }

@@ -13,10 +13,12 @@ use self::series::{PartSample, Sample, Series};
 use crate::crew::Ground;
 use crate::crew::roll::Watchdog;
 use crate::part::{Fill, Kind};
-use crate::report::status::Status;
+use crate::phase::Phase;
+use crate::report::status::{PartStatus, Stand, Status};
 use crate::run::Running;
 use crate::stop::Broken;
 use crate::tally::Counts;
+use crate::view::View;
 use crate::violation::Violation;
 
 /// Time between two looks.
@@ -32,7 +34,7 @@ pub(crate) struct Watcher<'a> {
     pub(crate) over: &'a AtomicBool,
     pub(crate) interrupted: &'a AtomicBool,
     pub(crate) deadline: Option<Instant>,
-    pub(crate) status_interval: Duration,
+    pub(crate) view: &'a dyn View,
     /// Time without an operation after which a thread has stalled.
     pub(crate) stall_after: Duration,
 }
@@ -58,7 +60,7 @@ struct Since {
 impl Watcher<'_> {
     /// Watches until the run is over. When a thread has stalled, it cannot be waited for: `give_up` is
     /// called, and should not return.
-    pub(crate) fn watch(&self, print: impl Fn(&Status), give_up: impl Fn(&Seen)) -> Seen {
+    pub(crate) fn watch(&self, give_up: impl Fn(&Seen)) -> Seen {
         let begun = Instant::now();
         let mut seen = Seen { most: vec![Fill::default(); self.parts.len()], ..Seen::default() };
         let mut dog = Watchdog::default();
@@ -67,9 +69,9 @@ impl Watcher<'_> {
         loop {
             let fills = self.look(&mut seen);
             let now = Instant::now();
-            if now.duration_since(told.at) >= self.status_interval {
+            if now.duration_since(told.at) >= self.view.every() {
                 let next = self.since(now);
-                print(&Status::new(begun, &self.differences(&told, &next), &fills));
+                self.view.show(self.status(begun, &told, &next, &fills, seen.series.growth()));
                 told = next;
             }
             if now.duration_since(sampled.at) >= seen.series.every() {
@@ -136,6 +138,30 @@ impl Watcher<'_> {
             parts: self.parts.iter().map(|running| running.part.kind()).zip(counts).collect(),
             frozen: now.frozen - before.frozen,
         }
+    }
+
+    fn status(
+        &self,
+        begun: Instant,
+        told: &Since,
+        now: &Since,
+        fills: &[Fill],
+        growth: Option<f64>,
+    ) -> Status {
+        let Difference { time, parts, frozen } = self.differences(told, now);
+        let parts = self.parts.iter().zip(parts).zip(&now.counts).zip(fills);
+        let parts = parts.map(|(((running, (kind, since)), in_all), fill)| {
+            let (part, round) = (&running.part, running.round());
+            let stand = Stand {
+                phase: Phase::of_round(round).name(),
+                round,
+                fill: *fill,
+                gauges: part.gauges(),
+                map: part.map(self.view.cells()),
+            };
+            PartStatus::new(kind, &since, in_all, time, stand)
+        });
+        Status::new(begun, parts.collect(), [frozen, now.frozen], growth)
     }
 
     fn sample(&self, begun: Instant, last: &Since, fills: &[Fill], seen: &mut Seen) -> Since {

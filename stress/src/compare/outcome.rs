@@ -1,0 +1,178 @@
+//! What came of a comparison: as a table, and for programs.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::SystemTime;
+
+use latchless_benches::machine;
+use latchless_benches::report::table;
+use serde::Serialize;
+
+use super::Contest;
+use super::delays::LONG;
+use crate::exit::Exit;
+use crate::repeat::PROGRAM;
+use crate::report::text::{grouped, time};
+use crate::stop::Broken;
+use crate::watch::series::Percentiles;
+
+/// What was compared, and how both did.
+#[derive(Debug, Serialize)]
+pub(crate) struct Compared {
+    /// Tells it from the report of a run.
+    program: &'static str,
+    pub(super) version: &'static str,
+    pub(super) machine: String,
+    /// Seconds since 1970 when it was over.
+    pub(super) made_at: u64,
+    /// `held`, `broken` or `interrupted`.
+    pub(super) outcome: &'static str,
+    /// What broke, if anything did.
+    pub(super) violation: Option<String>,
+    pub(super) contest: Contest,
+    /// Makes the same decisions again.
+    pub(super) command: String,
+    /// Ours first.
+    pub(super) sides: [SideReport; 2],
+}
+
+/// How one of them did.
+#[derive(Debug, Serialize)]
+pub(crate) struct SideReport {
+    pub(super) name: &'static str,
+    /// Of all its turns.
+    pub(super) seconds: f64,
+    pub(super) operations: u64,
+    pub(super) operations_per_second: f64,
+    pub(super) outcomes: BTreeMap<&'static str, u64>,
+    /// Nanoseconds of all operations in which their own thread was not frozen.
+    pub(super) all: Percentiles,
+    /// The same by operation.
+    pub(super) times: BTreeMap<&'static str, Percentiles>,
+    /// Threads that were frozen.
+    pub(super) freezes: u64,
+    /// The longest operation of a thread that was not frozen, while another one was.
+    pub(super) longest_beside_a_freeze_ns: u64,
+    /// Those of 20 ms and more.
+    pub(super) long_beside_a_freeze: u64,
+    pub(super) turns: Vec<Turn>,
+}
+
+/// A turn of one of them.
+#[derive(Debug, Serialize)]
+pub(crate) struct Turn {
+    /// When it ended, in seconds of its own turns.
+    pub(super) at: f64,
+    pub(super) seconds: f64,
+    pub(super) operations: u64,
+    pub(super) longest_ns: u64,
+}
+
+impl Compared {
+    pub(super) fn new(
+        contest: &Contest,
+        sides: [SideReport; 2],
+        broken: Option<Broken>,
+        interrupted: bool,
+    ) -> Self {
+        Self {
+            program: "latchless-stress compare",
+            version: env!("CARGO_PKG_VERSION"),
+            machine: machine::describe(),
+            made_at: SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs()),
+            outcome: match (&broken, interrupted) {
+                (Some(_), _) => "broken",
+                (None, true) => "interrupted",
+                (None, false) => "held",
+            },
+            violation: broken
+                .map(|broken| format!("{} in round {}", broken.violation, broken.round)),
+            contest: contest.clone(),
+            command: command(contest),
+            sides,
+        }
+    }
+
+    pub(super) fn exit(&self) -> Exit {
+        match self.outcome {
+            "broken" => Exit::Broken,
+            "interrupted" => Exit::Interrupted,
+            _ => Exit::Held,
+        }
+    }
+
+    /// The first line.
+    pub(super) fn headline(&self) -> String {
+        match (&self.violation, self.outcome) {
+            (Some(violation), _) => format!("BROKEN: {violation}"),
+            (None, "interrupted") => "interrupted: until then nothing was lost".to_owned(),
+            (None, _) => "held: both gave everything back".to_owned(),
+        }
+    }
+
+    /// Heads of [`rows`](Self::rows).
+    pub(super) fn head() -> [&'static str; 8] {
+        let delay = "longest beside a freeze";
+        ["", "operations a second", "p50", "p99", "p99.9", "longest", delay, "of 20 ms and more"]
+    }
+
+    /// A row for each of both.
+    pub(super) fn rows(&self) -> Vec<[String; 8]> {
+        let row = |side: &SideReport| {
+            let Percentiles { p50, p99, p99_9, max, .. } = side.all;
+            let [p50, p99, p99_9, max] = [p50, p99, p99_9, max].map(time);
+            let rate = grouped(side.operations_per_second as u64);
+            let delay = time(side.longest_beside_a_freeze_ns);
+            [
+                side.name.to_owned(),
+                rate,
+                p50,
+                p99,
+                p99_9,
+                max,
+                delay,
+                grouped(side.long_beside_a_freeze),
+            ]
+        };
+        self.sides.iter().map(row).collect()
+    }
+}
+
+impl fmt::Display for Compared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}\n{}\n", self.headline(), self.machine)?;
+        writeln!(f, "{}", table(Self::head(), &self.rows()))?;
+        for side in &self.sides {
+            let outcomes =
+                side.outcomes.iter().map(|(name, count)| format!("{} {name}", grouped(*count)));
+            let outcomes: Vec<_> = outcomes.collect();
+            let SideReport { name, seconds, freezes, .. } = side;
+            writeln!(f, "{name}: {seconds:.1} s, {freezes} freezes; {}", outcomes.join(", "))?;
+        }
+        writeln!(f, "{}", explained())?;
+        write!(f, "repeat: {}", self.command)
+    }
+}
+
+/// What the last two columns say.
+pub(super) fn explained() -> String {
+    format!(
+        "\"Beside a freeze\": operations of threads that were not frozen, while another one was; the last \
+         column counts those of {} and more.",
+        humantime::format_duration(LONG)
+    )
+}
+
+fn command(contest: &Contest) -> String {
+    let Contest { seed, threads, blocks, duration, freezes } = contest;
+    let time = |time| humantime::format_duration(time).to_string().replace(' ', "");
+    let freezes = freezes.map_or_else(
+        || " --freeze 0".to_owned(),
+        |freezes| format!(" --freeze {} --freeze-time {}", freezes.per_second, time(freezes.time)),
+    );
+    let duration = time(*duration);
+    format!(
+        "{PROGRAM} compare --duration {duration} --seed {seed} --threads {threads} --blocks \
+         {blocks}{freezes}"
+    )
+}

@@ -1,0 +1,93 @@
+//! How a run is repeated: what broke alone, or all of it; as a command, too.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+use crate::args::STALL_AFTER;
+use crate::part::Kind;
+use crate::plan::Plan;
+
+/// What runs the program from the repository.
+pub(crate) const PROGRAM: &str = "cargo run --release -p latchless-stress --";
+
+impl Plan {
+    /// One round of one part, with the same decisions.
+    pub(crate) fn round_alone(&self, part: Kind, round: u64) -> Self {
+        Self {
+            parts: vec![part],
+            first_round: round,
+            duration: None,
+            rounds: Some(1),
+            ..self.clone()
+        }
+    }
+
+    /// The command that carries it out. Not what it is watched by: that is up to whoever repeats it.
+    pub(crate) fn command(&self) -> String {
+        let Self { seed, threads, blocks, first_round, .. } = self;
+        let mut command = format!(
+            "{PROGRAM} run --seed {seed} --threads {threads} --blocks {blocks} --first-round {first_round}"
+        );
+        let mut option = |name: &str, value: &dyn std::fmt::Display| {
+            // Writing to a string cannot fail.
+            let _ = write!(command, " --{name} {value}");
+        };
+        // Without spaces, which a shell takes for an end.
+        let time = |time: Duration| humantime::format_duration(time).to_string().replace(' ', "");
+        if let Some(duration) = self.duration {
+            option("duration", &time(duration));
+        }
+        if let Some(rounds) = self.rounds {
+            option("rounds", &rounds);
+        }
+        if self.parts != Kind::ALL {
+            self.parts.iter().for_each(|part| option("only", part));
+        }
+        if self.stall_after != STALL_AFTER {
+            option("stall-after", &time(self.stall_after));
+        }
+        if let Some(freezes) = self.freezes {
+            option("freeze", &freezes.per_second);
+            option("freeze-time", &time(freezes.time));
+        }
+        if let Some(plant) = self.plant.as_ref().and_then(ValueEnum::to_possible_value) {
+            option("plant", &plant.get_name());
+        }
+        if self.faults {
+            command.push_str(" --faults");
+        }
+        command
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::tests::plan;
+
+    #[test]
+    fn the_command_of_a_plan_is_read_as_the_same_plan() {
+        for args in [
+            &["--seed", "1"][..],
+            &["--chaos", "--duration", "1h 30m", "--only", "agents", "--only", "pool"],
+            &["--rounds", "3", "--first-round", "7", "--freeze", "0.25", "--plant", "leak"],
+            &["--threads", "9", "--blocks", "77", "--faults", "--stall-after", "150ms"],
+        ] {
+            let asked = plan(args).unwrap();
+            let command = asked.command();
+            let words = command.strip_prefix(PROGRAM).unwrap().split_whitespace().skip(1);
+            assert_eq!(plan(&words.collect::<Vec<_>>()).unwrap(), asked, "{command}");
+        }
+    }
+
+    #[test]
+    fn a_round_alone_is_of_its_part_and_by_count() {
+        let night = plan(&["--chaos", "--duration", "8h", "--seed", "5"]).unwrap();
+        let alone = night.round_alone(Kind::Agents, 17);
+        assert_eq!((alone.rounds, alone.duration, alone.first_round), (Some(1), None, 17));
+        assert_eq!((alone.seed, alone.freezes), (5, night.freezes));
+        assert!(alone.command().contains(" --first-round 17 --rounds 1 --only agents "));
+    }
+}

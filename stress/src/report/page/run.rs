@@ -1,0 +1,143 @@
+//! The page of a run.
+
+use super::{Line, Page, Scale, Verdict, date};
+use crate::report::text::{grouped, mebibytes, time};
+use crate::report::{PartReport, Report};
+use crate::watch::series::{PartSample, Percentiles, Sample};
+
+/// The page.
+pub(crate) fn page(report: &Report) -> String {
+    let verdict = match report.outcome {
+        "held" => Verdict::Held,
+        "broken" => Verdict::Broken,
+        _ => Verdict::Other,
+    };
+    let mut page = Page::new("latchless-stress", verdict, report.outcome, &report.headline());
+    page.facts(&facts(report));
+    page.note(if report.violation.is_some() {
+        "This runs the same decisions of the round that broke again:"
+    } else {
+        "This runs the same decisions again:"
+    });
+    page.command(&report.repeat);
+
+    page.heading("All parts");
+    let head = ["operation", "times", "a second", "p50", "p99", "p99.9", "longest"];
+    page.table(&head, &report.parts.iter().flat_map(|part| rows(part, report)).collect::<Vec<_>>());
+    let seconds = report.series.last().map_or(0.0, |sample| sample.at);
+    let rates: Vec<_> = report
+        .parts
+        .iter()
+        .map(|part| {
+            over(report, part.name, part.name, |sample, part| {
+                Some(part.operations as f64 / sample.seconds.max(1e-9))
+            })
+        })
+        .collect();
+    page.plot("Operations a second", seconds, &rates, Scale::Count);
+    for part in &report.parts {
+        write_part(&mut page, report, part, seconds);
+    }
+
+    page.heading("Faults");
+    let freezes = all(report, "freezes", |sample| sample.freezes as f64 / sample.seconds.max(1e-9));
+    page.plot("Threads frozen, a second", seconds, &[freezes], Scale::Count);
+    page.heading("The process");
+    let resident = all(report, "resident", |sample| sample.resources.resident as f64);
+    page.plot("Resident memory", seconds, &[resident], Scale::Bytes);
+    let handles = [
+        all(report, "descriptors", |sample| sample.resources.descriptors as f64),
+        all(report, "threads", |sample| sample.resources.threads as f64),
+    ];
+    page.plot("Descriptors and threads", seconds, &handles, Scale::Count);
+    page.end()
+}
+
+fn facts(report: &Report) -> Vec<(&'static str, String)> {
+    let growth = report.memory_growth.map_or_else(
+        || "too short to tell whether it grows".to_owned(),
+        |growth| format!("growing by {:+.2} MiB an hour", growth / f64::from(1 << 20)),
+    );
+    let freezes = report.plan.freezes.map_or_else(
+        || "none asked for".to_owned(),
+        |freezes| {
+            let time = humantime::format_duration(freezes.time);
+            format!("{}, of at most {time} each", grouped(report.freezes))
+        },
+    );
+    vec![
+        ("seed", report.seed.to_string()),
+        (
+            "ran for",
+            format!("{:.1} s, {} threads in each part", report.wall_s, report.plan.threads),
+        ),
+        ("freezes", freezes),
+        ("memory", format!("at most {}; {growth}", mebibytes(report.most.resident))),
+        ("machine", report.machine.clone()),
+        ("made", format!("{} by version {}", date(report.made_at), report.version)),
+    ]
+}
+
+/// A part, and its timed operations.
+fn rows(part: &PartReport, report: &Report) -> Vec<Vec<String>> {
+    let nothing = || vec![String::new(); 4];
+    let mut first = vec![
+        part.name.to_owned(),
+        grouped(part.operations),
+        grouped(part.operations_per_second as u64),
+    ];
+    first.extend(nothing());
+    let timed = part.times.0.iter().map(|(name, times)| {
+        let rate = times.count as f64 / report.wall_s.max(1e-9);
+        let mut row = vec![format!("\u{2003}{name}"), grouped(times.count), grouped(rate as u64)];
+        let Percentiles { p50, p99, p99_9, max, .. } = *times;
+        row.extend([p50, p99, p99_9, max].map(time));
+        row
+    });
+    std::iter::once(first).chain(timed).collect()
+}
+
+fn write_part(page: &mut Page, report: &Report, part: &PartReport, seconds: f64) {
+    page.heading(part.name);
+    let outcomes = part.outcomes.0.iter().map(|(name, count)| (*name, grouped(*count)));
+    let rounds = [("rounds", grouped(part.rounds))];
+    page.facts(&rounds.into_iter().chain(outcomes).collect::<Vec<_>>());
+    for (index, (name, times)) in part.times.0.iter().enumerate() {
+        let line = |label, pick: fn(Percentiles) -> u64| {
+            over(report, part.name, label, move |_, part| {
+                let times = part.times.get(index).filter(|times| times.count > 0)?;
+                Some(pick(*times) as f64)
+            })
+        };
+        let lines = [
+            line("p50", |times| times.p50),
+            line("p99", |times| times.p99),
+            line("p99.9", |times| times.p99_9),
+            line("longest", |times| times.max),
+        ];
+        let [p99_9, max] = [times.p99_9, times.max].map(time);
+        let title = format!("{name} (whole run: p99.9 {p99_9}, longest {max})");
+        page.plot(&title, seconds, &lines, Scale::Time);
+    }
+    let used = over(report, part.name, "in use", |_, part| Some(part.used as f64));
+    let title = format!("In use, of {} (at most {})", grouped(part.total), grouped(part.most_used));
+    page.plot(&title, seconds, &[used], Scale::Count);
+    page.counts("decisions", part.actions.0.iter().map(|(name, count)| (*name, *count)));
+}
+
+/// A line of what every sample says.
+fn all(report: &Report, name: &str, value: impl Fn(&Sample) -> f64) -> Line {
+    let points = report.series.iter().map(|sample| (sample.at, value(sample)));
+    Line { name: name.to_owned(), points: points.collect() }
+}
+
+/// A line of what samples say of a part.
+fn over(
+    report: &Report,
+    part: &str,
+    name: &str,
+    value: impl Fn(&Sample, &PartSample) -> Option<f64>,
+) -> Line {
+    let point = |sample: &Sample| Some((sample.at, value(sample, sample.parts.get(part)?)?));
+    Line { name: name.to_owned(), points: report.series.iter().filter_map(point).collect() }
+}
