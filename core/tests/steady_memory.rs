@@ -1,4 +1,4 @@
-//! What the pool and the plans take from the heap: nothing in the steady state, and at the beginning little
+//! What the pool, the plans and the task queue take from the heap: nothing in the steady state, and at the beginning little
 //! for each block.
 #![cfg(not(any(latchless_loom, latchless_shuttle)))]
 
@@ -7,7 +7,10 @@ use std::sync::Barrier;
 use std::thread;
 
 use allocation_counter::{AllocationInfo, measure};
-use latchless::{AgentHandle, BlockHandle, BlockPool, LayerId, ModelSpec, PlanContext, PoolConfig};
+use latchless::{
+    AgentHandle, AgentType, BlockHandle, BlockPool, LayerId, ModelSpec, NewTask, PlanContext,
+    PoolConfig, TaskGraph, TaskQueue, TaskQueueConfig, Tick, WorkerId,
+};
 
 const LAYER: LayerId = LayerId(0);
 const BLOCKS: u32 = 8_192;
@@ -146,4 +149,99 @@ fn recording_allocates_no_memory() {
         }
     };
     assert_eq!(allocations(rounds), 0);
+}
+
+fn tasks(capacity: usize) -> TaskQueue<u64> {
+    TaskQueue::new(TaskQueueConfig::new(capacity)).unwrap()
+}
+
+/// A task's whole way, `count` times.
+fn ways(queue: &TaskQueue<u64>, worker: u16, count: u64) {
+    for payload in 0..count {
+        queue.submit(NewTask::new(payload)).unwrap();
+        let claim = queue.claim(WorkerId(worker), AgentType(0), Tick(payload)).unwrap();
+        queue.start(&claim).unwrap();
+        queue.renew(&claim, Tick(payload)).unwrap();
+        queue.complete(&claim).unwrap();
+        queue.forget(claim.task()).unwrap();
+    }
+}
+
+#[test]
+fn tasks_come_and_go_without_memory() {
+    let queue = tasks(100);
+    assert_eq!(allocations(|| ways(&queue, 1, 1_000)), 0, "not even the first time");
+
+    // The test can fail: a claim that is kept keeps its record's memory, so the slot gets another one.
+    let small = tasks(1);
+    let mut kept = Vec::with_capacity(1);
+    let planted = || {
+        small.submit(NewTask::new(1)).unwrap();
+        let claim = small.claim(WorkerId(1), AgentType(0), Tick(0)).unwrap();
+        small.start(&claim).unwrap();
+        small.complete(&claim).unwrap();
+        small.forget(claim.task()).unwrap();
+        kept.push(claim);
+        ways(&small, 1, 100);
+    };
+    assert_eq!(allocations(planted), 1, "once, and not each time");
+    assert_eq!(*kept[0].payload(), 1);
+}
+
+#[test]
+fn agents_that_meet_at_a_queue_take_no_memory() {
+    let queue = tasks(64);
+    let begin = Barrier::new(4);
+    let counts: Vec<_> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..4)
+            .map(|worker| {
+                let (queue, begin) = (&queue, &begin);
+                scope.spawn(move || {
+                    let claimed = || {
+                        for payload in 0..2_000 {
+                            queue.submit(NewTask::new(payload)).unwrap();
+                            // Of four tasks at most, another one may be faster each time.
+                            let claim = loop {
+                                let claim = queue.claim(WorkerId(worker), AgentType(0), Tick(0));
+                                if let Some(claim) = claim {
+                                    break claim;
+                                }
+                            };
+                            let _mine = queue.start(&claim).and_then(|()| queue.complete(&claim));
+                            let _mine = queue.forget(claim.task());
+                        }
+                    };
+                    begin.wait();
+                    allocations(claimed)
+                })
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert_eq!(queue.counts().pending + queue.counts().assigned, 0);
+    // A slot that comes round while a thread is stopped between forgetting a task and dropping its claim gets
+    // other memory, once for each of the other threads. There are 8,000 tasks, and each would take some.
+    assert!(counts.iter().sum::<u64>() <= 64 * 3, "{counts:?}");
+}
+
+/// Tasks that wait for others begin without memory, too; only those that fail with another one take a list.
+#[test]
+fn what_follows_from_a_completed_task_takes_no_memory() {
+    let queue = tasks(100);
+    let mut graph = TaskGraph::new();
+    for task in 0..50_u64 {
+        let before = (task > 0).then(|| (task - 1).to_string());
+        graph.add(task.to_string(), NewTask::new(task), before);
+    }
+    queue.submit_graph(graph).unwrap();
+    let mut in_order = true;
+    let chain = || {
+        for task in 0..50 {
+            let claim = queue.claim(WorkerId(1), AgentType(0), Tick(0)).unwrap();
+            in_order &= *claim.payload() == task;
+            queue.start(&claim).unwrap();
+            queue.complete(&claim).unwrap();
+        }
+    };
+    assert_eq!((allocations(chain), in_order), (0, true));
 }

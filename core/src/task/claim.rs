@@ -1,11 +1,11 @@
 //! What an agent does with a task that it has claimed.
 
 use std::fmt;
-use std::sync::Arc;
 
 use super::contention::Event;
 use super::error::ClaimError;
 use super::queue::{Record, TaskQueue};
+use super::record::RecordRef;
 use super::settle::AtIt;
 use super::word::{Stage, Word};
 use super::{TaskId, Tick, WorkerId};
@@ -17,7 +17,7 @@ pub struct Claim<T> {
     pub(super) task: TaskId,
     /// The task's word as the claim made it.
     pub(super) word: Word,
-    pub(super) record: Arc<Record<T>>,
+    pub(super) record: RecordRef<Record<T>>,
 }
 
 impl<T> Claim<T> {
@@ -45,7 +45,7 @@ impl<T> Claim<T> {
 
 impl<T> Clone for Claim<T> {
     fn clone(&self) -> Self {
-        Self { task: self.task, word: self.word, record: Arc::clone(&self.record) }
+        Self { task: self.task, word: self.word, record: self.record.clone() }
     }
 }
 

@@ -20,7 +20,7 @@ impl TaskQueueConfig {
     /// A queue for at most `capacity` tasks at a time, over ones that are not forgotten included; one
     /// agent type; 3 attempts a task; leases of 60,000 ticks.
     ///
-    /// A slot takes 64 bytes, the record of its task, and two bits for each lane: four priorities of each
+    /// A slot takes 64 bytes, the record of its task, whose memory is there from the beginning, and two bits for each lane: four priorities of each
     /// type, and of "any".
     pub fn new(capacity: usize) -> Self {
         Self { capacity, types: 1, max_attempts: 3, lease: 60_000 }

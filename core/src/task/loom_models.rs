@@ -46,7 +46,7 @@ fn loom_one_task_is_claimed_once() {
 /// Two agents and two tasks: both are served.
 #[test]
 fn loom_two_tasks_are_found_by_two() {
-    explore("tasks: two found by two", Some(2), 500, || {
+    explore("tasks: two found by two", Some(3), 500, || {
         let queue = queue(2);
         for i in 0..2 {
             queue.submit(NewTask::new(i)).unwrap();

@@ -6,7 +6,7 @@
 //! index or a payload:
 //!
 //! - [`lanes`]: for each priority and agent type, bits that say where to look;
-//! - [`record`]: the task's payload, shared by those who read it;
+//! - [`record`]: the task's payload, shared by those who read it, in memory that the slot keeps;
 //! - [`lease`]: until when a claim stands, in ticks of a clock that the host gives;
 //! - [`graph`] and [`group`]: tasks that depend on each other, checked before they come in, and the
 //!   outcomes that decide when one may begin.

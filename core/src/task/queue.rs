@@ -13,7 +13,7 @@ use super::graph::{Edges, TaskGraph};
 use super::group::Group;
 use super::lanes::Lanes;
 use super::lease::Lease;
-use super::record::{Emptied, RecordCell};
+use super::record::{RecordCell, RecordRef};
 use super::settle::AtIt;
 use super::word::{Stage, Word, lane_of};
 use super::{
@@ -144,6 +144,8 @@ impl<T> TaskQueue<T> {
 
     /// Submits a task that depends on nothing. It is claimable when this returns.
     ///
+    /// Lock-free, and without allocation unless claims of earlier tasks in the same slot are still kept.
+    ///
     /// # Errors
     /// [`SubmitError`] with the task, when there is no slot or no such type.
     pub fn submit(&self, task: NewTask<T>) -> Result<TaskId, SubmitError<T>> {
@@ -228,9 +230,7 @@ impl<T> TaskQueue<T> {
         let since = submitted.map_or(UNKNOWN, |tick| tick.0.min(UNKNOWN - 1));
         self.slots[slot].since.store(since, Ordering::Relaxed);
         let word = self.word(slot).task(Stage::Pending, priority, agent_type);
-        let record = Arc::new(Record { payload, member });
-        let filled = self.slots[slot].record.fill(word.generation(), record);
-        debug_assert!(filled, "a free slot has no record");
+        self.slots[slot].record.fill(word.generation(), Record { payload, member });
         word
     }
 
@@ -337,7 +337,7 @@ impl<T> TaskQueue<T> {
     pub(super) fn status_of(&self, slot: usize, word: Word) -> Option<TaskStatus> {
         let (worker, attempt) = (word.worker(), word.attempt());
         Some(match word.stage() {
-            Stage::Vacant | Stage::Leaving => return None,
+            Stage::Vacant => return None,
             Stage::Waiting => TaskStatus::Waiting,
             Stage::Pending => TaskStatus::Pending,
             Stage::Assigned => TaskStatus::Assigned { worker, attempt },
@@ -377,24 +377,17 @@ impl<T> TaskQueue<T> {
             self.settle_member(&member.group, member.place, completed);
         }
         // Nothing follows the end but this, so a swap that fails was somebody else's.
-        if !self.replace(slot, word, word.with(Stage::Leaving)) {
+        if !self.replace(slot, word, word.vacated()) {
             self.count(Event::StepRetry);
             return Err(ForgetError::Unknown { task });
         }
-        if let Some(emptied) = self.slots[slot].record.close() {
-            self.vacate(slot, emptied);
-        }
-        Ok(())
-    }
-
-    /// Frees the slot of a task that was forgotten, and drops its record.
-    fn vacate(&self, slot: usize, Emptied(record): Emptied<Record<T>>) {
-        let next = self.word(slot).vacated();
-        self.slots[slot].word.store(next.0, Ordering::Release);
+        // The slot is ours until it is freed. Who comes late looks for a generation that is gone.
+        let record = self.slots[slot].record.close();
         let freed = self.free.free(slot);
         debug_assert!(freed, "a slot was freed twice");
         // The host's code last.
         drop(record);
+        Ok(())
     }
 
     /// How many tasks are where. Takes time proportional to the slots.
@@ -402,7 +395,7 @@ impl<T> TaskQueue<T> {
         let mut counts = TaskCounts::default();
         for slot in 0..self.slots.len() {
             match self.word(slot).stage() {
-                Stage::Vacant | Stage::Leaving => {}
+                Stage::Vacant => {}
                 Stage::Waiting => counts.waiting += 1,
                 Stage::Pending => counts.pending += 1,
                 Stage::Assigned => counts.assigned += 1,
@@ -430,11 +423,7 @@ impl<T> TaskQueue<T> {
     }
 
     #[inline]
-    pub(super) fn record(&self, slot: usize, generation: u32) -> Option<Arc<Record<T>>> {
-        let (record, emptied) = self.slots[slot].record.get(generation);
-        if let Some(emptied) = emptied {
-            self.vacate(slot, emptied);
-        }
-        record
+    pub(super) fn record(&self, slot: usize, generation: u32) -> Option<RecordRef<Record<T>>> {
+        self.slots[slot].record.get(generation)
     }
 }

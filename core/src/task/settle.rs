@@ -71,9 +71,11 @@ impl<T> TaskQueue<T> {
     /// As [`settle`](Self::settle), for who knows the record.
     pub(super) fn settle_member(&self, group: &Group, place: u32, completed: bool) {
         group.set_outcome(place, completed);
-        // Tasks whose end others may have waited for. A list, because the chain may be long.
-        let mut ended = vec![place];
-        while let Some(place) = ended.pop() {
+        // Tasks whose end others may have waited for. A list, because the chain may be long; it stays empty, and
+        // without memory, unless some fail with this one.
+        let mut ended = Vec::new();
+        let mut next = Some(place);
+        while let Some(place) = next {
             for dependent in group.dependents(place) {
                 let verdict = group.verdict(*dependent);
                 if self.judge(group, *dependent, verdict) {
@@ -81,6 +83,7 @@ impl<T> TaskQueue<T> {
                     ended.push(*dependent);
                 }
             }
+            next = ended.pop();
         }
     }
 

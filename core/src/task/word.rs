@@ -40,12 +40,10 @@ pub(super) enum Stage {
     Exhausted,
     /// Failed: a dependency did.
     Skipped,
-    /// Over and forgotten: its record is on the way out.
-    Leaving,
 }
 
 impl Stage {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 9] = [
         Self::Vacant,
         Self::Waiting,
         Self::Pending,
@@ -55,7 +53,6 @@ impl Stage {
         Self::Failed,
         Self::Exhausted,
         Self::Skipped,
-        Self::Leaving,
     ];
 
     /// An agent has it.
@@ -169,7 +166,7 @@ mod tests {
                 }
                 assert_eq!((word.stage(), word.generation()), (Stage::Assigned, 2));
                 assert_eq!(word.lane(MAX_TYPES), lane_of(priority, kind, MAX_TYPES));
-                assert_eq!(word.with(Stage::Leaving).vacated(), fresh.vacated());
+                assert_eq!(word.with(Stage::Failed).vacated(), fresh.vacated());
             }
         }
     }

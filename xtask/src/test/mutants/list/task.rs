@@ -105,27 +105,42 @@ pub(super) const MUTANTS: &[Mutant] = &[
     ),
     loom(
         "record.fill-relaxed",
-        "filling a record's cell: Release made Relaxed",
+        "filling a record's node: Release made Relaxed",
         "task::record::loom_models::loom_a_record_is_read_whole",
     ),
     loom(
-        "record.pin-relaxed",
-        "pinning a record: Acquire made Relaxed",
+        "record.get-relaxed",
+        "coming in to a record: Acquire made Relaxed",
         "task::record::loom_models::loom_a_record_is_read_whole",
     ),
     loom(
-        "record.unpin-relaxed",
+        "record.leave-relaxed",
         "leaving a record: AcqRel made Relaxed",
         "task::record::loom_models::loom_the_last_one_empties",
     ),
     loom(
-        "record.closed-under-a-pin",
-        "a cell is emptied while somebody reads it",
+        "record.emptied-relaxed",
+        "saying that a node was emptied: AcqRel made Relaxed",
+        "task::record::loom_models::loom_a_node_is_used_again_when_its_reader_has_left",
+    ),
+    loom(
+        "record.closed-under-a-reader",
+        "a node is emptied while somebody reads it",
         "task::record::loom_models::loom_the_last_one_empties",
+    ),
+    loom(
+        "record.filled-in-use",
+        "a node is filled again that a claim of the last task still reads",
+        "task::record::loom_models::loom_a_node_is_used_again_when_its_reader_has_left",
     ),
     loom(
         "record.any-generation",
         "a late reader gets the record of the slot's next task",
         "task::record::loom_models::loom_a_late_reader_finds_nothing",
+    ),
+    loom(
+        "record.orphan-emptied",
+        "a node is emptied with its queue, though a claim still reads it",
+        "task::record::loom_models::loom_readers_outlive_the_cell",
     ),
 ];
