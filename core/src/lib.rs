@@ -36,6 +36,7 @@
 mod adaptive;
 mod agent;
 mod contention;
+mod foreign;
 mod id;
 mod inbox;
 mod model;
@@ -75,3 +76,10 @@ pub use self::task::{
     TaskId, TaskQueue, TaskQueueConfig, TaskQueueConfigError, TaskStatus, WorkerId,
 };
 pub use self::tick::Tick;
+
+/// What the other crates of this workspace have in common with this one. No part of the interface: it changes
+/// without notice.
+#[doc(hidden)]
+pub mod workspace {
+    pub use crate::foreign::contain;
+}

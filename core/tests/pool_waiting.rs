@@ -260,6 +260,31 @@ fn an_allocation_is_a_task_of_its_own() {
     assert_whole(&pool);
 }
 
+/// A waker is its task's, and runs on the thread of whoever gives blocks back.
+#[test]
+fn a_waker_that_panics_harms_nobody_but_its_task() {
+    struct Panics;
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("a task's own affair");
+        }
+    }
+
+    let pool = pool(10);
+    let agent = pool.open_account().unwrap();
+    let all = pool.allocate(agent, LAYER, 10).unwrap();
+    let panics = Waker::from(Arc::new(Panics));
+    let mut first = pool.allocate_async(agent, LAYER, 4);
+    assert!(Pin::new(&mut first).poll(&mut Context::from_waker(&panics)).is_pending());
+    let mut second = pool.allocate_async(agent, LAYER, 6);
+    assert!(look(&mut second).is_pending());
+    drop(all);
+    let both = (ready(&mut first), ready(&mut second));
+    assert_eq!(pool.usage().free, 0);
+    drop(both);
+    assert_whole(&pool);
+}
+
 /// Threads wait with deadlines short and long, give up, are granted blocks and free them, beside others
 /// that do not wait: every thread ends, the blocks that are out never exceed the total, and all are there
 /// in the end.

@@ -9,6 +9,7 @@
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use crate::foreign::contain;
 use crate::mutant::mutant;
 use crate::pool::span::{FULL, FreeBits, SPAN_BLOCKS, blocks_of};
 use crate::sync::{AtomicU64, Ordering, WakerCell};
@@ -218,9 +219,11 @@ impl Queue {
     /// Wakes whoever sits in a slot; a waker that has just been replaced, or that belongs to the slot's
     /// next owner, is woken for nothing.
     pub(super) fn wake(&self, slot: usize) {
-        if let Some(waker) = self.slots[slot].waker.get() {
-            waker.wake_by_ref();
-        }
+        let Some(waker) = self.slots[slot].waker.get() else { return };
+        // Foreign code on the thread of somebody who gives permits back, who may be unwinding; and if it has
+        // just been replaced, this is where it is dropped.
+        contain(|| waker.wake_by_ref());
+        contain(move || drop(waker));
     }
 
     /// Replaces the waker, if it would wake another task. A grant that comes later wakes the new one.
