@@ -64,4 +64,6 @@ pub use self::index::PrefixMatch;
 pub use self::reader::{CacheReader, LoadJob, ReaderHandle};
 pub use self::tag::{ModelTag, TagDifference, fingerprint};
 pub use self::warm::{OpenReport, Pin, SavedSequence, WarmCache};
-pub use self::writer::{CacheHandle, CacheWriter, NotQueued, Refusal, SaveJob, WriterReport};
+pub use self::writer::{
+    CacheHandle, CacheWriter, NotQueued, Refusal, SaveJob, Unwritten, WriterReport,
+};

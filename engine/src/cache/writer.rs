@@ -1,15 +1,16 @@
 //! Saving without waiting: a lane hands a state over, a thread writes it down.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle, Thread};
 
 use latchless::{AgentId, Inbox, InboxFull};
 use thiserror::Error;
 
-use super::WarmCache;
+use super::{SavedSequence, WarmCache};
 use crate::backend::Token;
 
 /// A sequence to be written down.
@@ -21,6 +22,23 @@ pub struct SaveJob {
     pub tokens: Vec<Token>,
     /// What the model remembers of them.
     pub state: Vec<u8>,
+}
+
+/// What a writer has taken on, for whoever needs it before it is on disk. It keeps nothing in memory.
+#[derive(Debug, Clone)]
+pub struct Unwritten(Weak<SavedSequence>);
+
+impl Unwritten {
+    /// The sequence, until it is written or superseded. By then [`peek`](WarmCache::peek) finds it, or what
+    /// took its place, unless the disk failed.
+    pub fn get(&self) -> Option<Arc<SavedSequence>> {
+        self.0.upgrade()
+    }
+
+    /// Whether it is still there.
+    pub fn is_there(&self) -> bool {
+        self.0.strong_count() > 0
+    }
 }
 
 /// A job that was not taken on. Dropping it is fine: the agent starts cold, or with what was saved before.
@@ -79,12 +97,32 @@ pub struct CacheHandle {
     shared: Arc<Shared>,
     writer: Thread,
     cache: WarmCache,
+    notice: Option<Notice>,
+}
+
+/// What is called when a job is done with.
+#[derive(Clone)]
+struct Notice(Arc<dyn Fn() + Send + Sync>);
+
+impl fmt::Debug for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Notice")
+    }
+}
+
+/// A job that was taken on.
+#[derive(Debug)]
+struct Taken {
+    cache: WarmCache,
+    agent: AgentId,
+    sequence: Arc<SavedSequence>,
+    notice: Option<Notice>,
 }
 
 #[derive(Debug)]
 struct Shared {
     /// Each with the cache that it goes to: all are of one folder, and see it as their models do.
-    inbox: Inbox<(WarmCache, SaveJob)>,
+    inbox: Inbox<Taken>,
     most_bytes: u64,
     /// Of states that wait or are being written.
     bytes: AtomicU64,
@@ -124,7 +162,8 @@ impl CacheWriter {
     pub fn handle(&self) -> CacheHandle {
         let thread = self.thread.as_ref().map(|thread| thread.thread().clone());
         let writer = thread.unwrap_or_else(thread::current);
-        CacheHandle { shared: Arc::clone(&self.shared), writer, cache: self.cache.clone() }
+        let (shared, cache) = (Arc::clone(&self.shared), self.cache.clone());
+        CacheHandle { shared, writer, cache, notice: None }
     }
 
     /// Waits until everything that was taken on before this call is written, or has failed.
@@ -166,18 +205,27 @@ impl CacheHandle {
         self
     }
 
+    /// The same, and `notice` is called on the writer's thread whenever a job of this handle is done with: then
+    /// there is room for another one. It should only wake somebody.
+    #[must_use]
+    pub fn noticed(mut self, notice: impl Fn() + Send + Sync + 'static) -> Self {
+        self.notice = Some(Notice(Arc::new(notice)));
+        self
+    }
+
     /// Where it goes.
     pub fn cache(&self) -> &WarmCache {
         &self.cache
     }
 
-    /// Hands over a job. Never waits: one node on the heap, and a wake of the writer.
+    /// Hands over a job. Never waits: two nodes on the heap, and a wake of the writer. What it returns finds
+    /// the sequence until it is written.
     ///
     /// # Errors
     /// [`NotQueued`] with the job.
     // The error is as large as the job that it gives back.
     #[allow(clippy::result_large_err)]
-    pub fn save(&self, job: SaveJob) -> Result<(), NotQueued> {
+    pub fn save(&self, job: SaveJob) -> Result<Unwritten, NotQueued> {
         let Shared { inbox, most_bytes, bytes, ended, taken, .. } = &*self.shared;
         if ended.load(Ordering::Acquire) {
             return Err(NotQueued { job, reason: Refusal::Ended });
@@ -190,15 +238,23 @@ impl CacheHandle {
             let reason = Refusal::Bytes { waiting, most: *most_bytes };
             return Err(NotQueued { job, reason });
         }
-        if let Err(InboxFull((_, job))) = inbox.push((self.cache.clone(), job)) {
+        let SaveJob { agent, tokens, state } = job;
+        let sequence = Arc::new(SavedSequence { tokens, state });
+        let unwritten = Unwritten(Arc::downgrade(&sequence));
+        let (cache, notice) = (self.cache.clone(), self.notice.clone());
+        let taking = Taken { cache, agent, sequence, notice };
+        if let Err(InboxFull(Taken { agent, sequence, .. })) = inbox.push(taking) {
             bytes.fetch_sub(len, Ordering::Relaxed);
+            // Nobody else has it: no copy is made.
+            let SavedSequence { tokens, state } = Arc::unwrap_or_clone(sequence);
+            let job = SaveJob { agent, tokens, state };
             return Err(NotQueued { job, reason: Refusal::Jobs });
         }
         // Release: whoever flushes after this call waits for this job. Counted behind the push, so that
         // nobody waits for a job that was refused.
         taken.fetch_add(1, Ordering::Release);
         self.writer.unpark();
-        Ok(())
+        Ok(unwritten)
     }
 
     /// Bytes of states that wait or are being written.
@@ -230,22 +286,23 @@ impl Shared {
     }
 
     /// Of several jobs of an agent only the newest counts; the others give their memory back first.
-    fn write(&self, jobs: Vec<(WarmCache, SaveJob)>) {
+    fn write(&self, jobs: Vec<Taken>) {
         let mut seen = HashSet::new();
         let mut newest = Vec::new();
-        for (cache, job) in jobs.into_iter().rev() {
+        for job in jobs.into_iter().rev() {
             if seen.insert(job.agent.clone()) {
-                newest.push((cache, job));
+                newest.push(job);
             } else {
                 self.done(job, |report| report.superseded += 1);
             }
         }
-        for (cache, job) in newest.into_iter().rev() {
-            let saved = cache.save(&job.agent, &job.tokens, &job.state);
+        for job in newest.into_iter().rev() {
+            let Taken { cache, agent, sequence, .. } = &job;
+            let saved = cache.save(agent, &sequence.tokens, &sequence.state);
             match saved {
                 Ok(()) => self.done(job, |report| report.saved += 1),
                 Err(error) => {
-                    tracing::warn!(agent = %job.agent, %error, "a sequence was not saved");
+                    tracing::warn!(%agent, %error, "a sequence was not saved");
                     self.done(job, |report| {
                         report.failed += 1;
                         report.last_failure = Some(error.to_string());
@@ -255,13 +312,18 @@ impl Shared {
         }
     }
 
-    fn done(&self, job: SaveJob, note: impl FnOnce(&mut WriterReport)) {
-        let len = job.state.len() as u64;
-        drop(job);
-        // Behind the drop: what the counter admits next finds the memory free.
+    fn done(&self, job: Taken, note: impl FnOnce(&mut WriterReport)) {
+        let Taken { sequence, notice, .. } = job;
+        let len = sequence.state.len() as u64;
+        drop(sequence);
+        // Behind the drop: what the counter admits next finds the memory free, unless a lane has found the
+        // sequence and is about to copy it in.
         self.bytes.fetch_sub(len, Ordering::Relaxed);
         note(&mut self.report());
         self.progress.notify_all();
+        if let Some(Notice(notice)) = notice {
+            notice();
+        }
     }
 
     fn report(&self) -> MutexGuard<'_, WriterReport> {
@@ -303,6 +365,22 @@ mod tests {
             let agent = AgentId::new(format!("agent {}", last % 4)).unwrap();
             assert_eq!(cache.load(&agent).unwrap().state, vec![last; 1_000], "the newest counts");
         }
+    }
+
+    /// With a writer that cannot go on: what is not written is found, and afterwards it is on disk and not in
+    /// memory.
+    #[test]
+    fn what_is_not_written_yet_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = cache(&folder, 1 << 20);
+        let writer = CacheWriter::start(cache.clone(), 64, 1 << 20).unwrap();
+        let frozen = cache.freeze();
+        let unwritten = writer.handle().save(job("a", 1)).unwrap();
+        assert_eq!(unwritten.get().unwrap().state, vec![1; 1_000]);
+        drop(frozen);
+        writer.flush();
+        assert!(unwritten.get().is_none() && !unwritten.is_there());
+        assert!(cache.has(&AgentId::new("a").unwrap(), &[Token(1)]));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::error::RequestError;
 use super::idle::common_prefix;
 use super::lane::{Lane, StepReport};
 use super::running::{Arrival, Leader, Running};
-use super::warm::{Look, Stored};
+use super::warm::Look;
 use crate::backend::{Backend, BackendError, SequenceId, Token};
 
 /// Tokens in common that make it worth to share cells, or to wait for another request: below, computing
@@ -76,18 +76,13 @@ impl<B: Backend> Lane<B> {
     /// Gives out the sequences that can be had.
     fn admit_all(&mut self, refused: &mut Option<BackendError>, report: &mut StepReport) {
         let now = Instant::now();
+        self.look_again();
         while self.free.len() + self.idle.len() > 0 {
-            let Some(mut turn) = self.queue.turn() else { break };
-            match self.look(turn) {
-                Look::GoOn => {}
-                Look::Asked => continue,
-                Look::Later => {
-                    // One whose state is in memory goes first, so that there is room for another state:
-                    // who waits for that would wait for ever behind its lower priority.
-                    let here = |arrival: &Arrival| matches!(arrival.stored, Stored::Here(_));
-                    let Some(index) = self.queue.turn_among(here) else { break };
-                    turn = index;
-                }
+            let Some(turn) = self.queue.turn() else { break };
+            // Who waits for the disk, or to ask it, is passed over: nobody waits for somebody else's file, and
+            // one whose state is in memory makes room for the next state.
+            if self.look(turn) == Look::Wait {
+                continue;
             }
             let Some(mut arrival) = self.queue.take_at(turn) else { break };
             match self.place(&mut arrival, report) {

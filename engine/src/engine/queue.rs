@@ -38,7 +38,7 @@ struct Waiting {
 
 impl Waiting {
     fn is_ready(&self) -> bool {
-        !matches!(self.arrival.stored, Stored::Asked)
+        !matches!(self.arrival.stored, Stored::Asked | Stored::Later)
     }
 
     fn level(&self) -> u32 {
@@ -89,13 +89,7 @@ impl Queue {
 
     /// Of the highest level the one that came first. Who waits for the disk is passed over.
     pub(crate) fn turn(&self) -> Option<usize> {
-        self.turn_among(|_| true)
-    }
-
-    /// The same, among some.
-    pub(crate) fn turn_among(&self, some: impl Fn(&Arrival) -> bool) -> Option<usize> {
-        let ready = self.waiting.iter().enumerate();
-        let ready = ready.filter(|(_, waiting)| waiting.is_ready() && some(&waiting.arrival));
+        let ready = self.waiting.iter().enumerate().filter(|(_, waiting)| waiting.is_ready());
         let mut levels = ready.map(|(index, waiting)| (index, waiting.level()));
         let first = levels.next()?;
         let highest = levels.fold(first, |best, other| if other.1 > best.1 { other } else { best });
@@ -113,6 +107,10 @@ impl Queue {
     pub(crate) fn find(&mut self, request: RequestId) -> Option<&mut Arrival> {
         let mut waiting = self.waiting.iter_mut().map(|waiting| &mut waiting.arrival);
         waiting.find(|arrival| arrival.ticket.id() == request)
+    }
+
+    pub(crate) fn for_each(&mut self, change: impl FnMut(&mut Arrival)) {
+        self.waiting.iter_mut().map(|waiting| &mut waiting.arrival).for_each(change);
     }
 
     pub(crate) fn count(&self, of: impl Fn(&Arrival) -> bool) -> usize {

@@ -315,6 +315,8 @@ fn a_failing_disk_harms_no_request() {
     fs::remove_dir_all(folder.path()).unwrap();
     for agent in ["a", "b", "a"] {
         assert_eq!(resumed(&ask(&engine, agent, &prompt(agent))), 0);
+        // What has not failed yet is found in memory.
+        engine.flush_cache();
     }
     let report = engine.flush_cache().unwrap();
     assert!(report.saved == 0 && report.failed >= 2, "{report:?}");
@@ -323,6 +325,7 @@ fn a_failing_disk_harms_no_request() {
     let (engine, _) = start_with(with_budget(&folder, 100), babble(GENERATED).sequences(1));
     for agent in ["a", "../../b", "a"] {
         assert_eq!(resumed(&ask(&engine, agent, &prompt(agent))), 0);
+        engine.flush_cache();
     }
     let report = engine.flush_cache().unwrap();
     assert_eq!(report.saved, 0);

@@ -1,8 +1,11 @@
-//! From the disk to a sequence: asked for when it is a request's turn, copied in when it is there.
+//! From the disk to a sequence: asked for when it is a request's turn, copied in when it is there. What is still
+//! on its way to the disk is taken from there.
 //!
 //! The request keeps its place in the queue meanwhile and those behind it go first. No more states are on
-//! their way, or wait in memory, than the context has sequences.
+//! their way, or wait in memory, than the context has sequences; a request that would be one more waits for the
+//! disk, too, and holds nobody up.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use latchless::RequestId;
@@ -20,10 +23,12 @@ pub(crate) enum Stored {
     /// Nobody has looked yet.
     #[default]
     Unknown,
+    /// There is something, and as much is being read already as may.
+    Later,
     /// It is being read.
     Asked,
-    /// It was read.
-    Here(SavedSequence),
+    /// It was read, or was in memory still.
+    Here(Arc<SavedSequence>),
     /// There is nothing, or it cannot be had.
     Nothing,
 }
@@ -41,9 +46,7 @@ pub(crate) enum Look {
     /// It may go on.
     GoOn,
     /// It waits for the disk; the next may go first.
-    Asked,
-    /// Others wait for the disk, as many as may.
-    Later,
+    Wait,
 }
 
 impl<B: Backend> Lane<B> {
@@ -60,7 +63,7 @@ impl<B: Backend> Lane<B> {
             // It may have been cancelled meanwhile.
             let Some(arrival) = self.queue.find(request) else { continue };
             arrival.stored = match outcome {
-                Ok(saved) => Stored::Here(saved),
+                Ok(saved) => Stored::Here(Arc::new(saved)),
                 Err(error) => {
                     tracing::warn!(%request, %error, "a stored sequence was not read; computing it");
                     Stored::Nothing
@@ -81,8 +84,26 @@ impl<B: Backend> Lane<B> {
         });
     }
 
-    /// Looks whether more of the prompt of the waiting request at `index` is on disk than in the context,
-    /// and asks for it.
+    /// Has those looked at again that could not ask the disk, now that one may.
+    pub(crate) fn look_again(&mut self) {
+        if self.warm.is_some() && self.may_ask() {
+            self.queue.for_each(|arrival| {
+                if matches!(arrival.stored, Stored::Later) {
+                    arrival.stored = Stored::Unknown;
+                }
+            });
+        }
+    }
+
+    /// Whether one more state may be on its way.
+    fn may_ask(&self) -> bool {
+        let asked = self.warm.as_ref().map_or(0, |warm| warm.asked.len());
+        let here = self.queue.count(|arrival| matches!(arrival.stored, Stored::Here(_)));
+        asked + here < self.shared.limits.sequences as usize
+    }
+
+    /// Looks whether more of the prompt of the waiting request at `index` is on disk, or on its way there, than
+    /// in the context, and asks for it.
     pub(crate) fn look(&mut self, index: usize) -> Look {
         let Some(warm) = &self.warm else { return Look::GoOn };
         let arrival = self.queue.at(index);
@@ -90,14 +111,25 @@ impl<B: Backend> Lane<B> {
             return Look::GoOn;
         }
         let prompt = usable(&arrival.prompt);
+        // In this order: what is written between the two is found by both, and not by neither.
+        let unwritten = warm.longest_unwritten(prompt);
         let found = warm.cache.peek(prompt).map(|found| (found.common as u32, found.agent));
-        let hot = |prompt| self.hot(prompt);
-        let Some((_, agent)) = found.filter(|found| found.0 >= hot(prompt) + WORTH_SHARING) else {
+        let on_disk = found.as_ref().map_or(0, |found| found.0);
+        let in_memory = unwritten.as_ref().map_or(0, |unwritten| unwritten.0);
+        let most = on_disk.max(in_memory);
+        if most < WORTH_SHARING || most < self.hot(prompt) + WORTH_SHARING {
             return Look::GoOn;
-        };
-        let here = self.queue.count(|arrival| matches!(arrival.stored, Stored::Here(_)));
-        if warm.asked.len() + here >= self.shared.limits.sequences as usize {
-            return Look::Later;
+        }
+        if let Some((common, saved)) = unwritten
+            && common == most
+        {
+            self.queue.at_mut(index).stored = Stored::Here(saved);
+            return Look::GoOn;
+        }
+        let Some((_, agent)) = found else { return Look::GoOn };
+        if !self.may_ask() {
+            self.queue.at_mut(index).stored = Stored::Later;
+            return Look::Wait;
         }
         let request = arrival.ticket.id();
         let (loaded, control) = (warm.loaded.clone(), warm.control.clone());
@@ -118,7 +150,7 @@ impl<B: Backend> Lane<B> {
             warm.asked.push((request, until));
         }
         self.queue.at_mut(index).stored = Stored::Asked;
-        Look::Asked
+        Look::Wait
     }
 
     /// Tokens of `prompt` that a request need not compute as things are.

@@ -52,7 +52,8 @@ impl<B: Backend> Lane<B> {
         };
         let tokens = self.idle.at(index).tokens.clone();
         match warm.writer.save(SaveJob { agent: name, tokens, state }) {
-            Ok(()) => {
+            Ok(unwritten) => {
+                warm.note_unwritten(unwritten);
                 self.idle.mark_saved(index);
                 report.saved += 1;
             }

@@ -7,6 +7,8 @@
 //!  waiting request ── asked ────► inbox ──► reader ──► bytes ──► inbox, bell ──► lane: copied in   fetch.rs
 //! ```
 //!
+//! A state that is handed over and not written yet is found where it lies, in memory.
+//!
 //! The lane waits for neither thread. What is on disk it learns from a value that the writer replaces whole;
 //! what it hands over and gets back goes through stacks that are taken whole. A reader that is frozen costs
 //! the requests that asked it their patience, and nobody else anything; then they are computed.
@@ -29,8 +31,11 @@ pub(crate) use self::fetch::{Look, Stored};
 use self::names::Names;
 use super::control::Control;
 use super::error::EngineError;
+use super::idle::common_prefix;
+use crate::backend::Token;
 use crate::cache::{
-    CacheHandle, CacheReader, CacheWriter, ModelTag, ReaderHandle, WarmCache, WriterReport,
+    CacheHandle, CacheReader, CacheWriter, ModelTag, ReaderHandle, SavedSequence, Unwritten,
+    WarmCache, WriterReport,
 };
 
 /// States that may wait for the writer, and loads that may wait for the reader.
@@ -124,6 +129,8 @@ pub(crate) struct LaneWarm {
     /// What this lane's context takes.
     pub(crate) cache: WarmCache,
     writer: CacheHandle,
+    /// What this lane handed over, as long as the writer has it in memory.
+    unwritten: Vec<Unwritten>,
     reader: ReaderHandle,
     patience: Duration,
     /// What was asked for, and until when it is waited for.
@@ -139,9 +146,13 @@ pub(crate) struct LaneWarm {
 impl LaneWarm {
     /// For a lane whose states are `cache`'s.
     fn new(warm: Arc<Warm>, cache: WarmCache, control: Arc<Control>) -> Self {
+        // What the writer has no room for now is handed over when it has, also when nobody asks for anything.
+        let lane = Arc::clone(&control);
+        let writer = warm.writer.handle().to(cache.clone()).noticed(move || lane.bell.ring());
         Self {
-            writer: warm.writer.handle().to(cache.clone()),
+            writer,
             cache,
+            unwritten: Vec::new(),
             reader: warm.reader.handle(),
             patience: warm.patience,
             asked: Vec::new(),
@@ -150,6 +161,20 @@ impl LaneWarm {
             steps: 0,
             _warm: warm,
         }
+    }
+
+    /// Notes what was handed over, and forgets what is written.
+    fn note_unwritten(&mut self, unwritten: Unwritten) {
+        self.unwritten.retain(Unwritten::is_there);
+        self.unwritten.push(unwritten);
+    }
+
+    /// What begins most like `prompt` of what is not written yet, with the number of tokens that they have in
+    /// common; of equals what was handed over last.
+    fn longest_unwritten(&self, prompt: &[Token]) -> Option<(u32, Arc<SavedSequence>)> {
+        let there = self.unwritten.iter().filter_map(Unwritten::get);
+        let common = there.map(|saved| (common_prefix(&saved.tokens, prompt), saved));
+        common.max_by_key(|found| found.0)
     }
 
     /// When somebody has waited long enough for the disk.

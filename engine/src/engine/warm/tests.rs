@@ -19,14 +19,20 @@ fn engine(config: CacheConfig) -> (Engine, Lane<ScriptedBackend>) {
     Engine::new(backend, EngineConfig::default().cache(config)).unwrap()
 }
 
-/// A folder with a file of the agent "stored".
-fn folder() -> TempDir {
+/// A folder with a file of each of these agents.
+fn folder_of(agents: &[&str]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let (engine, mut lane) = engine(CacheConfig::new(folder.path(), 1 << 20));
-    let stream = submit(&engine, "stored");
-    lane.run_until_idle(ENOUGH);
-    drop((stream, engine, lane));
+    for agent in agents {
+        let stream = submit(&engine, agent);
+        lane.run_until_idle(ENOUGH);
+        drop(stream);
+    }
     folder
+}
+
+fn folder() -> TempDir {
+    folder_of(&["stored"])
 }
 
 fn submit(engine: &Engine, agent: &str) -> TokenStream {
@@ -134,17 +140,9 @@ fn patience_with_the_disk_ends_in_a_computation() {
 /// No more states are read than there are sequences, and those that wait for their turn keep it.
 #[test]
 fn no_more_is_read_than_there_are_sequences() {
-    let folder = tempfile::tempdir().unwrap();
-    let config = CacheConfig::new(folder.path(), 1 << 20);
     let agents = ["a", "b", "c", "d"];
-    let (first, mut lane) = engine(config.clone());
-    for agent in agents {
-        let stream = submit(&first, agent);
-        lane.run_until_idle(ENOUGH);
-        drop(stream);
-    }
-    drop((first, lane));
-    let (engine, mut lane) = engine(config);
+    let folder = folder_of(&agents);
+    let (engine, mut lane) = engine(CacheConfig::new(folder.path(), 1 << 20));
     let thaw = freeze_reader(&engine);
     let streams = agents.map(|agent| submit(&engine, agent));
     for _ in 0..10 {
@@ -164,4 +162,70 @@ fn no_more_is_read_than_there_are_sequences() {
         resumed += u32::from(usage.resumed_tokens == usage.prompt_tokens - 1);
     }
     assert_eq!(resumed, 4);
+}
+
+/// The disk is frozen and as many wait for it as may: who wants nothing of it passes even those who wait to
+/// ask.
+#[test]
+fn who_wants_nothing_of_the_disk_passes_those_who_do() {
+    let folder = folder_of(&["a", "b", "c"]);
+    let (engine, mut lane) = engine(CacheConfig::new(folder.path(), 1 << 20));
+    let thaw = freeze_reader(&engine);
+    let waiting = ["a", "b", "c"].map(|agent| submit(&engine, agent));
+    let new = submit(&engine, "new");
+    lane.run_until_idle(ENOUGH);
+    assert!(is_answered(new));
+    assert_eq!(lane.step().waiting, 3);
+    drop(thaw);
+    while lane.step().waiting > 0 {
+        std::thread::yield_now();
+    }
+    lane.run_until_idle(ENOUGH);
+    for stream in waiting {
+        assert!(stream.wait().completion.usage.resumed_tokens > 0);
+    }
+}
+
+/// A sequence that had to go, and whose writer has not got to it: the agent's next turn finds it in memory.
+#[test]
+fn what_is_not_written_yet_is_not_computed_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (engine, mut lane) = engine(CacheConfig::new(folder.path(), 1 << 20));
+    let cache = engine.cache().unwrap();
+    let frozen = cache.freeze();
+    let mut ask = |agent| {
+        let stream = submit(&engine, agent);
+        lane.run_until_idle(ENOUGH);
+        stream.wait().completion.usage
+    };
+    // Two sequences: the third takes that of the first.
+    for agent in ["a", "b", "c"] {
+        assert_eq!(ask(agent).cached_tokens, 0, "{agent}");
+    }
+    let usage = ask("a");
+    assert_eq!((usage.resumed_tokens, usage.generated_tokens), (usage.prompt_tokens - 1, 9));
+    drop(frozen);
+    engine.flush_cache();
+    // Written, and not in memory any more: it comes from the disk.
+    assert!(lane.warm.as_ref().unwrap().unwritten.iter().all(|unwritten| !unwritten.is_there()));
+    assert_eq!((cache.len(), engine.pool().usage().used), (3, 0));
+}
+
+/// The writer has room for one state at a time: a lane with nothing to do hands the next one over when the last is
+/// written, though nobody asks for anything.
+#[test]
+fn what_found_no_room_is_handed_over_when_there_is_some() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = CacheConfig::new(folder.path(), 1 << 20).waiting_bytes(400);
+    let backend = ScriptedBackend::builder(Script::Text("an answer".into())).sequences(2).build();
+    let engine = Engine::start(backend, EngineConfig::default().cache(config)).unwrap();
+    let cache = engine.cache().unwrap();
+    let frozen = cache.freeze();
+    for agent in ["a", "b"] {
+        assert!(submit(&engine, agent).wait().completion.reason.is_success());
+    }
+    drop(frozen);
+    while cache.len() < 2 {
+        std::thread::yield_now();
+    }
 }
