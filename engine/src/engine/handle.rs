@@ -191,7 +191,8 @@ impl Engine {
     /// decode it is in, and for what it hands over to the disk. May be called any number of times. To let requests finish,
     /// [`drain`](Self::drain) before.
     ///
-    /// A host that steps the lane itself finds everything ended by its next step.
+    /// A host that steps the lane itself finds everything ended by its next step. On a lane's thread, where
+    /// wakers run, it waits for nothing.
     pub fn shutdown(&self) {
         shutdown(&self.0);
     }
@@ -324,20 +325,30 @@ pub(crate) fn shutdown(handle: &Handle) {
     handle.front.gate.close();
     let mut lanes = Vec::new();
     handle.any_lane(|lane| {
-        lane.control.gate.close();
-        lane.control.bell.ring();
         lanes.push(Arc::clone(lane));
         false
     });
-    for lane in &lanes {
-        join(lane);
+    if !end_lanes(&lanes) {
+        return;
     }
-    // A lane must not wait for the disk, not even when it shuts itself down.
-    if let Some(on_disk) = handle.live.load().on_disk()
-        && !lanes.iter().any(|lane| is_own_thread(lane))
-    {
+    if let Some(on_disk) = handle.live.load().on_disk() {
         on_disk.warm().flush();
     }
+}
+
+/// Has lanes end, and waits for their threads. Not on the thread of one of them, where a waker may shut down
+/// or drop the last handle: a lane waits neither for itself nor for another one, which may wait for it, nor for
+/// the disk. `false` then.
+pub(crate) fn end_lanes(lanes: &[Arc<Shared>]) -> bool {
+    for lane in lanes {
+        lane.control.gate.close();
+        lane.control.bell.ring();
+    }
+    let waits = !lanes.iter().any(|lane| is_own_thread(lane));
+    if waits {
+        lanes.iter().for_each(|lane| join(lane));
+    }
+    waits
 }
 
 /// Whether the calling thread steps the lane.
@@ -347,10 +358,6 @@ fn is_own_thread(lane: &Shared) -> bool {
 
 /// Waits for the thread of a lane that was told to end.
 fn join(shared: &Shared) {
-    // A waker that shuts down, or drops the last handle, runs on the lane's own thread.
-    if is_own_thread(shared) {
-        return;
-    }
     // The second of two callers waits here for the first, and so for the lane.
     let mut thread = lock(&shared.thread);
     if let Some(lane) = thread.take()

@@ -26,8 +26,9 @@ use crate::backend::{Backend, BackendError, Batch, Model, SequenceId};
 /// Drives a backend for one engine. Whoever owns it calls [`step`](Self::step), or hands it to a thread
 /// with [`spawn`](Self::spawn).
 ///
-/// Dropping a lane ends all its requests; an engine without another one is closed. A lane whose step panicked is good for
-/// nothing else.
+/// Dropping a lane ends all its requests; an engine without another one is closed. A lane whose step panicked is
+/// good for nothing: its next step, or its drop, ends all its requests as
+/// [`LaneGone`](super::RequestError::LaneGone), and asks the backend for nothing more.
 #[must_use = "dropping the lane closes its engine"]
 pub struct Lane<B: Backend> {
     pub(super) backend: B,
@@ -56,6 +57,8 @@ pub struct Lane<B: Backend> {
     pacer: Pacer,
     demands: Vec<Demand>,
     shares: Vec<Share>,
+    /// A step began and has not come to its end: between steps, that it panicked.
+    in_step: bool,
     /// The last field: gone when everything else is.
     _presence: Presence,
 }
@@ -149,6 +152,7 @@ impl<B: Backend> Lane<B> {
             ),
             demands: Vec::new(),
             shares: Vec::new(),
+            in_step: false,
             backend,
             shared,
             _presence: presence,
@@ -158,6 +162,16 @@ impl<B: Backend> Lane<B> {
     /// One step: at most one batch, or a few smaller ones when the backend fails it. Returns at once
     /// when there is nothing to do.
     pub fn step(&mut self) -> StepReport {
+        if self.in_step {
+            return StepReport { ended: self.give_up(), closed: true, ..StepReport::default() };
+        }
+        self.in_step = true;
+        let report = self.step_through();
+        self.in_step = false;
+        report
+    }
+
+    fn step_through(&mut self) -> StepReport {
         let mut report = StepReport::default();
         let gate = &self.shared.control.gate;
         if gate.is_closed() || gate.is_deserted() {
@@ -310,25 +324,29 @@ impl<B: Backend> Lane<B> {
         while self.evict_idle(&mut report) {}
         report.ended
     }
+
+    /// Ends everything as [`RequestError::LaneGone`](super::RequestError::LaneGone), after a panic.
+    ///
+    /// The backend may be what panicked: it is asked for nothing more. Tickets that are dropped say so, as those
+    /// do that were on the stack; here, because the backend goes before the other fields and may take its time.
+    fn give_up(&mut self) -> u32 {
+        // Published by the close below.
+        self.shared.broken.store(true, Ordering::Relaxed);
+        self.shared.control.gate.close();
+        let ended = self.running.len() + self.parked.len() + self.queue.len();
+        self.running.clear();
+        self.parked.clear();
+        self.queue.clear();
+        ended as u32 + self.shared.end_arrivals()
+    }
 }
 
 impl<B: Backend> Drop for Lane<B> {
     fn drop(&mut self) {
-        let panicking = std::thread::panicking();
-        if panicking {
-            // Published by the close below.
-            self.shared.broken.store(true, Ordering::Relaxed);
-        }
-        self.shared.control.gate.close();
-        if panicking {
-            // The backend may be what panicked: it is asked for nothing more. Tickets that are dropped
-            // end as `LaneGone`, as those do that were on the stack; here, because the backend goes
-            // before the other fields and may take its time.
-            self.running.clear();
-            self.parked.clear();
-            self.queue.clear();
-            self.shared.end_arrivals();
+        if self.in_step || std::thread::panicking() {
+            self.give_up();
         } else {
+            self.shared.control.gate.close();
             self.close();
         }
     }

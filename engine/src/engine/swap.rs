@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::error::{Draining, EngineError, SwapError};
 use super::generation::Watch;
-use super::handle::{Engine, shutdown};
+use super::handle::{Engine, end_lanes, shutdown};
 use super::lane::Lane;
 use crate::backend::Backend;
 
@@ -128,7 +128,11 @@ impl Engine {
         let contexts = load().map_err(SwapError::Load)?;
         let number = handle.live.load().number + 1;
         let (generation, lanes) = handle.generation(number, contexts).map_err(SwapError::Engine)?;
-        let lanes = place(lanes).map_err(SwapError::Engine)?;
+        let lanes = place(lanes).map_err(|error| {
+            // Some may have threads, which would wait for ever for requests of a generation that nobody knows.
+            end_lanes(generation.lanes());
+            SwapError::Engine(error)
+        })?;
 
         // Nobody else stores it: the lock is held.
         let old = handle.live.load_full();
@@ -155,5 +159,36 @@ impl Engine {
             shutdown(handle);
         }
         Ok((retiring, lanes))
+    }
+}
+
+#[cfg(all(test, not(latchless_loom)))]
+mod tests {
+    use super::super::{EngineConfig, Request};
+    use super::*;
+    use crate::backend::scripted::{Script, ScriptedBackend};
+
+    fn says(text: &str) -> ScriptedBackend {
+        ScriptedBackend::builder(Script::Text(text.into())).build()
+    }
+
+    /// The system has a thread for one lane of two: that one ends again, and its context is dropped.
+    #[test]
+    fn lanes_that_were_spawned_for_nothing_end() {
+        let engine = Engine::start(says("old"), EngineConfig::default()).unwrap();
+        let mut made = None;
+        let failed = engine.swap_with(
+            || Ok::<_, Infallible>([says("new"), says("new")]),
+            |mut lanes: Vec<Lane<_>>| {
+                let lane = lanes.remove(0);
+                made = Some(Arc::downgrade(&lane.shared));
+                lane.spawn()?;
+                Err::<(), _>(EngineError::Thread(std::io::Error::other("no thread")))
+            },
+        );
+        assert!(matches!(failed, Err(SwapError::Engine(EngineError::Thread(_)))));
+        assert!(made.unwrap().upgrade().is_none(), "a lane that nobody knows has a thread");
+        let agent = engine.agent("planner").unwrap();
+        assert_eq!(engine.submit(agent, Request::text("Who?")).unwrap().wait().text, "old");
     }
 }

@@ -1,6 +1,7 @@
 //! Case 17: a backend that fails. Only the requests concerned end, with a typed reason; their blocks are
 //! free, the others say what they would have said, and a drain still returns.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -362,6 +363,26 @@ fn a_panic_in_the_lane_ends_every_stream() {
     assert!(matches!(submit(), Err(SubmitError::Closed)));
     assert_eq!(engine.drain(Duration::ZERO), Ok(0));
     assert_nothing_held(&engine);
+}
+
+/// A host that catches the panic of a step and goes on finds every stream ended by the next step.
+#[test]
+fn a_lane_that_is_stepped_after_a_panic_ends_everything() {
+    let fault = (DecodeTrigger::Decode(0), DecodeFault::Panic);
+    let backend = babble(4).sequences(1).fail_decode(fault.0, fault.1).build();
+    let (engine, mut lane, agent) = stepped(backend);
+    let mut streams =
+        [(), ()].map(|()| engine.submit(agent, Request::text("x").max_tokens(4)).unwrap());
+    catch_unwind(AssertUnwindSafe(|| lane.step())).unwrap_err();
+    let late = engine.submit(agent, Request::text("x")).unwrap();
+    let report = lane.step();
+    assert!((report.ended, report.closed) == (3, true), "{report:?}");
+    for stream in streams.iter_mut().chain([&mut { late }]) {
+        assert_eq!(reason(stream), FinishReason::Failed(RequestError::LaneGone));
+    }
+    assert!(lane.step().closed);
+    assert_nothing_held(&engine);
+    assert!(matches!(engine.submit(agent, Request::text("x")), Err(SubmitError::Closed)));
 }
 
 /// A host that steps the lane and survives its panic finds every stream ended when it drops the lane.
