@@ -1,10 +1,13 @@
 //! From a plan file to agents that are ready to work.
 
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
 use latchless_engine::backend::llama::{ContextOptions, LlamaModel, ModelOptions};
-use latchless_engine::runtime::flow::{Flow, FlowOptions, Manners, PlanFile, Worker};
+use latchless_engine::runtime::flow::{
+    Flow, FlowOptions, Manners, PlanFile, PlanFileError, Worker,
+};
 use latchless_engine::runtime::tools::Toolbox;
 use latchless_engine::runtime::turn::Manner;
 use latchless_engine::store::{Claim, Durability, PlanId, SqliteStore, Store, StoreOptions};
@@ -43,16 +46,13 @@ pub(super) struct FlowSetup {
 
 impl FlowSetup {
     pub(super) fn prepare(args: &Args) -> Result<Prepared, DemoError> {
-        let refused = |problem: String| match &args.plan {
-            Some(path) => DemoError::Plan(format!("--plan {}: {problem}", path.display())),
-            None => DemoError::Plan(problem),
-        };
+        let refused = |error: PlanFileError| DemoError::Plan(refusal(args.plan.as_deref(), &error));
         let plan_file = match &args.plan {
             Some(path) => PlanFile::read(path),
             None => DEFAULT_PLAN.parse(),
         };
-        let plan_file = plan_file.map_err(|error| refused(error.to_string()))?;
-        plan_file.check(&Toolbox::documents()).map_err(|error| refused(error.to_string()))?;
+        let plan_file = plan_file.map_err(refused)?;
+        plan_file.check(&Toolbox::documents()).map_err(refused)?;
         let text = match &args.plan {
             Some(path) => fs::read_to_string(path)?,
             None => DEFAULT_PLAN.to_owned(),
@@ -128,5 +128,30 @@ impl Prepared {
         let options = FlowOptions { presence: Some(state.runs()), ..FlowOptions::default() };
         let flow = Flow::new(engine.clone(), Arc::clone(&store), workers, options)?;
         Ok(FlowSetup { plan_file, state, store, plan, engine, flow, model_name, threads })
+    }
+}
+
+/// What is wrong with the plan that was named, and its path once.
+fn refusal(named: Option<&Path>, error: &PlanFileError) -> String {
+    let says_path =
+        matches!(error, PlanFileError::Unreadable { .. } | PlanFileError::TooLong { .. });
+    match named {
+        Some(path) if !says_path => format!("--plan {}: {error}", path.display()),
+        Some(_) => format!("--plan {error}"),
+        None => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_that_is_refused_is_named_once() {
+        let nowhere = Path::new("nowhere.toml");
+        let said = refusal(Some(nowhere), &PlanFile::read(nowhere).unwrap_err());
+        assert_eq!(said.matches("nowhere.toml").count(), 1, "{said}");
+        let said = refusal(Some(nowhere), &"no plan".parse::<PlanFile>().unwrap_err());
+        assert!(said.starts_with("--plan nowhere.toml: "), "{said}");
     }
 }
