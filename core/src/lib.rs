@@ -77,9 +77,13 @@ pub use self::task::{
 };
 pub use self::tick::Tick;
 
-/// What the other crates of this workspace have in common with this one. No part of the interface: it changes
-/// without notice.
+/// What the other crates of this workspace have in common with this one, so that their models and mutants
+/// are run as this one's are. No part of the interface: it changes without notice.
 #[doc(hidden)]
 pub mod workspace {
     pub use crate::foreign::contain;
+    pub use crate::mutant::{mutant, weaker};
+    #[cfg(latchless_loom)]
+    pub use crate::sync::explore::explore;
+    pub use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize};
 }

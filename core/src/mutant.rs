@@ -6,9 +6,9 @@
 //! else both functions are constants, of which nothing is left in the code.
 
 #[cfg(not(latchless_mutants))]
-pub(crate) use self::none::{mutant, weaker};
+pub use self::none::{mutant, weaker};
 #[cfg(latchless_mutants)]
-pub(crate) use self::selected::{mutant, weaker};
+pub use self::selected::{mutant, weaker};
 
 #[cfg(not(latchless_mutants))]
 mod none {
@@ -17,14 +17,14 @@ mod none {
     /// Whether the run weakens the code here.
     #[inline(always)]
     #[allow(clippy::inline_always)] // Also where nothing is optimised there is to be nothing here.
-    pub(crate) const fn mutant(_name: &'static str) -> bool {
+    pub const fn mutant(_name: &'static str) -> bool {
         false
     }
 
     /// `ordering`, or `Relaxed` in a run that weakens it.
     #[inline(always)]
     #[allow(clippy::inline_always)] // As above; and an ordering has to be a constant.
-    pub(crate) const fn weaker(_name: &'static str, ordering: Ordering) -> Ordering {
+    pub const fn weaker(_name: &'static str, ordering: Ordering) -> Ordering {
         ordering
     }
 }
@@ -37,13 +37,13 @@ mod selected {
     use std::sync::atomic::Ordering;
 
     /// Whether the run weakens the code here.
-    pub(crate) fn mutant(name: &'static str) -> bool {
+    pub fn mutant(name: &'static str) -> bool {
         static SELECTED: OnceLock<Option<String>> = OnceLock::new();
         SELECTED.get_or_init(|| env::var("LATCHLESS_MUTANT").ok()).as_deref() == Some(name)
     }
 
     /// `ordering`, or `Relaxed` in a run that weakens it.
-    pub(crate) fn weaker(name: &'static str, ordering: Ordering) -> Ordering {
+    pub fn weaker(name: &'static str, ordering: Ordering) -> Ordering {
         if mutant(name) { Ordering::Relaxed } else { ordering }
     }
 }

@@ -5,13 +5,13 @@
 //! "empty", "full" and "wraps around" are a few steps away.
 
 #[cfg(not(any(latchless_loom, latchless_shuttle)))]
-pub(crate) use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize};
+pub use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize};
 
 #[cfg(latchless_loom)]
-pub(crate) use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize};
+pub use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize};
 
 #[cfg(latchless_shuttle)]
-pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize};
+pub use shuttle::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize};
 
 pub(crate) use std::sync::atomic::Ordering;
 
@@ -160,7 +160,10 @@ pub(crate) fn thread_index() -> usize {
 }
 
 #[cfg(latchless_loom)]
-pub(crate) use self::model::{set_thread_index, thread_index};
+pub(crate) use self::model::thread_index;
+
+#[cfg(all(test, latchless_loom))]
+pub(crate) use self::model::set_thread_index;
 
 /// A model says itself which thread has which index: loom needs every execution to be the same.
 #[cfg(latchless_loom)]
@@ -175,6 +178,7 @@ mod model {
         INDEX.with(Cell::get)
     }
 
+    #[cfg(test)]
     pub(crate) fn set_thread_index(index: usize) {
         INDEX.with(|cell| cell.set(index));
     }
@@ -182,7 +186,7 @@ mod model {
 
 /// Counts a model's executions, so that a model that loom cannot see into fails instead of passing
 /// after one.
-#[cfg(all(test, latchless_loom))]
+#[cfg(latchless_loom)]
 pub(crate) mod explore {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -190,7 +194,10 @@ pub(crate) mod explore {
     /// Runs `model` under every schedule that loom finds, prints how many there were and asserts that
     /// there were at least `floor`. A model that would take too long has at most `preemptions`
     /// preemptions in each, or `LOOM_MAX_PREEMPTIONS` if that is more.
-    pub(crate) fn explore(
+    ///
+    /// # Panics
+    /// When there were fewer, or `model` panics.
+    pub fn explore(
         name: &str,
         preemptions: Option<usize>,
         floor: usize,

@@ -33,6 +33,7 @@ mod engine;
 pub mod runtime;
 #[cfg(feature = "store")]
 pub mod store;
+mod sync;
 
 pub use self::backend::{ChatMessage, Draw, Penalties, Sampling, Token};
 pub use self::engine::{

@@ -1,11 +1,7 @@
 //! One model in force: its lanes, and which agent is where.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
-use std::thread;
 use std::time::{Duration, Instant};
-
-use atomic_waker::AtomicWaker;
 
 use super::control::{Control, Front};
 use super::error::Draining;
@@ -13,6 +9,7 @@ use super::route::Routes;
 use super::shared::Shared;
 use super::wake::thread_waker;
 use super::warm::OnDisk;
+use crate::sync::{AtomicBool, AtomicU32, AtomicWaker, Ordering, fence, park_timeout};
 
 /// The longest a wait for a generation's end sleeps before it looks again; see `gate`.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
@@ -138,7 +135,7 @@ impl Watch {
             if left.is_zero() {
                 return Err(Draining { remaining: self.remaining() });
             }
-            thread::park_timeout(left.min(LOOK_AGAIN));
+            park_timeout(left.min(LOOK_AGAIN));
         }
     }
 }

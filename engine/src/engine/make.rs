@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use latchless::{BlockPool, Inbox, PoolConfig};
+use latchless::{BlockPool, PoolConfig};
 
 use super::accounts::{Accounts, SPARE_ACCOUNTS};
 use super::config::{EngineConfig, blocks_of};
@@ -11,6 +11,7 @@ use super::control::{Control, Front};
 use super::error::EngineError;
 use super::generation::{Generation, Presence};
 use super::lane::Lane;
+use super::mailbox::Mailbox;
 use super::shared::Shared;
 use super::warm::{OnDisk, Warm};
 use crate::backend::Backend;
@@ -99,7 +100,7 @@ impl Maker<'_> {
         let front = Arc::clone(self.front);
         Ok(Shared {
             control: Arc::new(Control::new(front, config.max_requests, lane, generation)),
-            inbox: Inbox::with_capacity(config.max_requests as usize),
+            inbox: Mailbox::with_capacity(config.max_requests as usize),
             model,
             limits,
             pool: Arc::new(BlockPool::new(pool)?),

@@ -43,6 +43,9 @@ mod generation;
 mod handle;
 mod idle;
 mod lane;
+#[cfg(all(test, latchless_loom))]
+mod loom_models;
+mod mailbox;
 mod make;
 mod pace;
 mod piece;

@@ -4,9 +4,9 @@
 //! place is taken is skipped. So an id finds its place without a map, an old id never hits the request
 //! that has the place now, and a cancel is one CAS.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-
 use latchless::RequestId;
+
+use crate::sync::{AtomicBool, AtomicU64, Ordering, mutant, weaker};
 
 /// Bits of an id that count; those above say whose roster it is.
 const COUNT_BITS: u32 = 40;
@@ -61,7 +61,7 @@ impl Roster {
                 Ordering::Relaxed,
                 Ordering::Relaxed,
             );
-            if claimed.is_ok() {
+            if claimed.is_ok() || mutant("roster.claimed-twice") {
                 return id;
             }
         }
@@ -69,24 +69,39 @@ impl Roster {
 
     /// Gives the place back.
     pub(crate) fn release(&self, id: RequestId) {
-        self.place(id).store(FREE, Ordering::Relaxed);
+        // A swap: in a model, too, it comes before or after a late cancel and not between its two halves.
+        self.place(id).swap(FREE, Ordering::Relaxed);
     }
 
     /// Marks a request; `false` when it is not inside (any more).
     pub(crate) fn cancel(&self, id: RequestId) -> bool {
-        let marked = self.place(id).fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
-            (word >> 1 == id.0 && word != FREE).then_some(word | CANCELLED)
-        });
-        if marked.is_ok() {
-            // Release: the lane that takes the news sees the mark.
-            self.news.store(true, Ordering::Release);
+        let is_it = |word: u64| word >> 1 == id.0 && word != FREE;
+        let mark = |word: u64| is_it(word).then_some(word | CANCELLED);
+        let place = self.place(id);
+        let marked = if mutant("roster.cancel-any") {
+            is_it(place.load(Ordering::Relaxed)) && {
+                place.fetch_or(CANCELLED, Ordering::Relaxed);
+                true
+            }
+        } else {
+            place.fetch_update(Ordering::Relaxed, Ordering::Relaxed, mark).is_ok()
+        };
+        if marked {
+            // Release: the lane that takes the news sees the mark. A swap, because a store over the news of
+            // another cancel would hide that one's mark from the lane, which takes both as one.
+            let release = weaker("roster.news-relaxed", Ordering::Release);
+            if mutant("roster.news-stored") {
+                self.news.store(true, release);
+            } else {
+                self.news.swap(true, release);
+            }
         }
-        marked.is_ok()
+        marked
     }
 
     /// Whether somebody cancelled since the last call.
     pub(crate) fn take_news(&self) -> bool {
-        self.news.swap(false, Ordering::Acquire)
+        self.news.swap(false, weaker("roster.take-news-relaxed", Ordering::Acquire))
     }
 
     pub(crate) fn is_cancelled(&self, id: RequestId) -> bool {
@@ -107,7 +122,7 @@ impl Roster {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(latchless_loom)))]
 mod tests {
     use std::collections::HashSet;
     use std::sync::Arc;
@@ -173,5 +188,78 @@ mod tests {
         let ids: Vec<_> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
         assert_eq!(ids.iter().collect::<HashSet<_>>().len(), ids.len());
         assert_eq!(roster.inside(), []);
+    }
+}
+
+#[cfg(all(test, latchless_loom))]
+mod loom_models {
+    use loom::sync::Arc;
+    use loom::thread;
+
+    use super::super::bell::Bell;
+    use super::*;
+    use crate::sync::explore;
+
+    /// Two requests come at once when an old one has the next place: they have two ids, in two other places,
+    /// and all three can be cancelled.
+    #[test]
+    fn loom_two_ids_in_two_places() {
+        explore("roster: two ids", None, 8, || {
+            let roster = Arc::new(Roster::new(2, 0));
+            let old = roster.claim();
+            for _ in 0..3 {
+                roster.release(roster.claim());
+            }
+            let other = Arc::clone(&roster);
+            let other = thread::spawn(move || other.claim());
+            let ids = [old, roster.claim(), other.join().unwrap()];
+            assert_eq!(roster.inside().len(), 3);
+            assert!(ids.into_iter().all(|id| roster.cancel(id) && roster.is_cancelled(id)));
+        });
+    }
+
+    /// A place is taken by the next request while somebody cancels the one before: the next one is not hit.
+    #[test]
+    fn loom_a_late_cancel_hits_nobody_else() {
+        explore("roster: a late cancel", None, 5, || {
+            let roster = Arc::new(Roster::new(1, 0));
+            let first = roster.claim();
+            let late = Arc::clone(&roster);
+            let late = thread::spawn(move || late.cancel(first));
+            roster.release(first);
+            // The one after the next has the place again.
+            let others = [roster.claim(), roster.claim()];
+            late.join().unwrap();
+            assert!(others.into_iter().all(|id| !roster.is_cancelled(id)));
+        });
+    }
+
+    /// Two requests are cancelled while the lane looks, falls asleep or sleeps: it finds both.
+    #[test]
+    fn loom_a_cancel_is_found() {
+        explore("roster: cancels", Some(3), 500, || {
+            let shared = Arc::new((Roster::new(2, 0), Bell::default()));
+            let ids = [shared.0.claim(), shared.0.claim()];
+            let hosts = ids.map(|id| {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || {
+                    assert!(shared.0.cancel(id));
+                    shared.1.ring();
+                })
+            });
+            let (roster, bell) = &*shared;
+            let mut running = ids.to_vec();
+            while !running.is_empty() {
+                let heard = bell.heard();
+                if roster.take_news() {
+                    running.retain(|id| !roster.is_cancelled(*id));
+                } else {
+                    bell.sleep(heard);
+                }
+            }
+            for host in hosts {
+                host.join().unwrap();
+            }
+        });
     }
 }

@@ -1,16 +1,17 @@
 //! What an engine's handles and one lane have in common.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{JoinHandle, ThreadId};
 
-use latchless::{BlockPool, Inbox};
+use latchless::BlockPool;
 
 use super::accounts::Accounts;
 use super::completion::FinishReason;
 use super::control::Control;
 use super::error::RequestError;
+use super::mailbox::{Mailbox, Posted};
 use super::running::Arrival;
 use crate::backend::{Limits, Model};
 
@@ -20,7 +21,7 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) pool: Arc<BlockPool>,
     pub(crate) accounts: Accounts,
-    pub(crate) inbox: Inbox<Arrival>,
+    pub(crate) inbox: Mailbox<Arrival>,
     pub(crate) max_requests: u32,
     pub(crate) stream_events: u32,
     /// The lane panicked; written before the gate is closed, read by those who found it closed.
@@ -42,21 +43,16 @@ impl fmt::Debug for Shared {
 }
 
 impl Shared {
-    /// Ends what is in the inbox of a lane that is closed.
-    ///
-    /// The lane calls it after it has seen the gate closed, a submitting thread when it sees the gate
-    /// closed after its push: with the fences of both, one of them finds the arrival. Ending is a
-    /// matter of the arrival alone, so it does not matter which.
+    /// Ends what is in the inbox of a lane that is closed: the lane calls it after it has seen the gate closed,
+    /// a submitting thread when its arrival came too late.
     pub(crate) fn end_arrivals(&self) -> u32 {
-        // SeqCst: pairs with the fence in `Shared::deliver`.
-        fence(Ordering::SeqCst);
         let reason = if self.broken.load(Ordering::Relaxed) {
             FinishReason::Failed(RequestError::LaneGone)
         } else {
             FinishReason::Shutdown
         };
         let mut ended = 0;
-        for arrival in self.inbox.take_all() {
+        for arrival in self.inbox.take_rest() {
             arrival.end(reason.clone());
             ended += 1;
         }
@@ -65,15 +61,10 @@ impl Shared {
 
     /// Hands an arrival to the lane. `false` when the inbox is full, which the gate's limit rules out.
     pub(crate) fn deliver(&self, arrival: Arrival) -> bool {
-        if self.inbox.push(arrival).is_err() {
-            return false;
-        }
-        // SeqCst: either we see the gate closed, or whoever closes it sees our arrival.
-        fence(Ordering::SeqCst);
-        if self.control.gate.is_closed() {
-            self.end_arrivals();
-        } else {
-            self.control.bell.ring();
+        match self.inbox.post(arrival, &self.control.gate) {
+            Ok(Posted::InTime) => self.control.bell.ring(),
+            Ok(Posted::TooLate) => drop(self.end_arrivals()),
+            Err(_) => return false,
         }
         true
     }

@@ -7,22 +7,21 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
-use std::thread;
 use std::time::Instant;
 
-use atomic_waker::AtomicWaker;
 use futures_core::Stream;
 use latchless::{AgentHandle, RequestId};
-use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::completion::{Completion, FinishReason, Timings, Usage};
 use super::control::Control;
 use super::error::RequestError;
 use super::event::{Event, Slot};
-use super::wake::thread_waker;
+use super::wake::{thread_waker, wake};
 use crate::backend::Token;
+use crate::sync::{
+    AtomicBool, AtomicWaker, Consumer, Ordering, Producer, RingBuffer, mutant, park, weaker,
+};
 
 /// Slots for [`Event::Held`] and [`Event::Finished`].
 const RESERVED: usize = 2;
@@ -49,7 +48,7 @@ struct WakeLast(Arc<Signals>);
 
 impl Drop for WakeLast {
     fn drop(&mut self) {
-        self.0.reader.wake();
+        wake(&self.0.reader);
     }
 }
 
@@ -61,8 +60,8 @@ impl Outlet {
         }
         // Both sides swap the flag. If the reader's swap came first, ours reads from it and the look
         // below sees the slot it freed; if ours came first, it reads `true` and rings.
-        self.reader.0.paused.swap(true, Ordering::AcqRel);
-        self.ring.slots() > RESERVED
+        self.reader.0.paused.swap(true, weaker("stream.pause-relaxed", Ordering::AcqRel));
+        self.ring.slots() > RESERVED && !mutant("stream.pause-unlooked")
     }
 
     /// Sends an event. Tokens only after [`has_room`](Self::has_room), one for each; `Held` and
@@ -70,7 +69,7 @@ impl Outlet {
     pub(crate) fn send(&mut self, event: Event) {
         let sent = self.ring.push(event.into());
         debug_assert!(sent.is_ok(), "an event was sent without room");
-        self.reader.0.reader.wake();
+        wake(&self.reader.0.reader);
     }
 }
 
@@ -78,7 +77,8 @@ impl Outlet {
 ///
 /// Read it from a thread with [`recv`](Self::recv), without waiting with [`try_recv`](Self::try_recv),
 /// or as a [`futures_core::Stream`] on any executor. A waker of such an executor is called on the lane's
-/// thread: it should only schedule.
+/// thread: it should only schedule. If it panics, that ends there: its task is not woken, and nobody else is
+/// harmed.
 ///
 /// Dropping the stream cancels the request. Reading slowly pauses it, and nobody else.
 #[must_use = "dropping the stream cancels the request"]
@@ -173,7 +173,13 @@ impl TokenStream {
             Ok(slot) => {
                 // See `Outlet::has_room`. A swap and no load: a load may be answered before the slot
                 // just freed is visible, and then both sides could wait for each other.
-                if self.signals.paused.swap(false, Ordering::AcqRel) {
+                let paused = &self.signals.paused;
+                let waits = if mutant("stream.paused-loaded") {
+                    paused.load(Ordering::Acquire) && paused.swap(false, Ordering::AcqRel)
+                } else {
+                    paused.swap(false, weaker("stream.resume-relaxed", Ordering::AcqRel))
+                };
+                if waits {
                     self.control.bell.ring();
                 }
                 slot.into()
@@ -205,8 +211,8 @@ impl TokenStream {
             }
             self.signals.reader.register(&thread_waker());
             // Registered, then looked again: what is sent after this look wakes us.
-            if self.is_quiet() {
-                thread::park();
+            if self.is_quiet() || mutant("stream.parks-unlooked") {
+                park();
             }
         }
     }
@@ -288,6 +294,9 @@ impl Drop for TokenStream {
         if self.completion.is_none() {
             self.control.cancel(self.request);
         }
+        // A waker's destructor is the host's code, and belongs on the host's thread: without this, whoever
+        // lets go of the signals last would run it, which may be the lane.
+        drop(self.signals.reader.take());
     }
 }
 

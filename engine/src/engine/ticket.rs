@@ -11,6 +11,7 @@ use super::event::Event;
 use super::piece::Piece;
 use super::stream::Outlet;
 use crate::backend::Token;
+use crate::sync::mutant;
 
 /// A request's seat, blocks and way back. Ending it gives back blocks, then the seat, then publishes the
 /// completion: a host that sees the completion finds the blocks free and the engine ready for the next
@@ -31,10 +32,11 @@ pub(crate) struct Ticket {
 
 #[derive(Debug)]
 struct Held {
-    seat: Seat,
+    // In this order they are given back: who is let in when the seat is free finds the blocks free, too.
     lease: OwnedLease,
     /// Blocks of a prefix that others hold, too.
     prefix: Option<OwnedLease>,
+    seat: Seat,
 }
 
 impl Held {
@@ -55,7 +57,7 @@ impl Ticket {
         Self {
             request: seat.id,
             generation: seat.generation(),
-            held: Some(Held { seat, lease, prefix: None }),
+            held: Some(Held { lease, prefix: None, seat }),
             outlet,
             agent,
             submitted,
@@ -156,9 +158,8 @@ impl Ticket {
     fn end(&mut self, text: String, reason: FinishReason) {
         let Some(held) = self.held.take() else { return };
         let blocks_freed = held.blocks();
-        let Held { seat, lease, prefix } = held;
-        drop((lease, prefix));
-        drop(seat);
+        // Given back here, but for a mutant that keeps it until all is said.
+        let _late = mutant("ticket.published-first").then_some(held);
         if !text.is_empty() {
             self.outlet.send(Event::Held { text });
         }

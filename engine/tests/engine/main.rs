@@ -15,3 +15,4 @@ mod sharing;
 mod support;
 mod swaps;
 mod threads;
+mod wakers;

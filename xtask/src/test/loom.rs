@@ -1,4 +1,4 @@
-//! Running the loom models of the core, and seeing that they ran.
+//! Running the loom models of the core and of the engine, and seeing that they ran.
 //!
 //! A model that explores one execution, or a filter that matches no model, passes and proves
 //! nothing. So each model prints how many executions it had, and a run without such a line fails.
@@ -15,13 +15,17 @@ pub(super) struct Model {
     executions: u64,
 }
 
-/// What makes the core, and crossbeam-epoch in it, use loom's primitives.
+/// What has models: the engine without llama.cpp, SQLite and all that is built on them.
+pub(super) const PACKAGES: [&str; 5] =
+    ["-p", "latchless", "-p", "latchless-engine", "--no-default-features"];
+
+/// What makes the core, crossbeam-epoch in it, and the engine use loom's primitives.
 pub(super) const FLAGS: &str = "--cfg latchless_loom --cfg crossbeam_loom";
 
 /// The command that runs the models: release, because there are many executions.
 pub(super) fn command() -> Command {
     let mut command = variant::cargo("test", "loom", FLAGS);
-    command.args(["--release", "-p", "latchless", "--lib", "--", "loom", "--nocapture"]);
+    command.args(["--release", "--lib"]).args(PACKAGES).args(["--", "loom", "--nocapture"]);
     command
 }
 

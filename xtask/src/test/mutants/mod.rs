@@ -1,8 +1,7 @@
-//! The mutants: deliberate weakenings of the core, one at a time, each of which a named test has to
-//! notice.
+//! The mutants: deliberate weakenings of the core and of the engine, one at a time, each of which a named test
+//! has to notice.
 //!
-//! The core is compiled twice with `--cfg latchless_mutants`, once for its tests and once for its loom
-//! models. A mutant is then one run of one test with `LATCHLESS_MUTANT` set. Without it the same
+//! Both are compiled with `--cfg latchless_mutants` for their loom models, and the core once more for its tests. A mutant is then one run of one test with `LATCHLESS_MUTANT` set. Without it the same
 //! tests have to pass: a test that always fails kills everything and proves nothing.
 
 mod list;
@@ -83,7 +82,7 @@ pub(super) fn run(bless: bool) -> Result<(), Error> {
     table::document(bless)?;
     let (loom, plain) = (Programs::build(Build::Loom)?, Programs::build(Build::Plain)?);
     let program = |mutant: &Mutant| match mutant.build {
-        Build::Loom => loom.of("latchless"),
+        Build::Loom => loom.of(mutant.binary()),
         Build::Plain => plain.of(mutant.binary()),
     };
 

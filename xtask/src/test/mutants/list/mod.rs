@@ -1,6 +1,7 @@
 //! Which mutants there are, and which test kills each.
 
 mod agent;
+mod engine;
 mod plan;
 mod pool;
 mod task;
@@ -10,12 +11,14 @@ use std::process::Command;
 
 use crate::test::variant;
 
-/// A deliberate weakening, by the name that the core's code has for it.
+/// A deliberate weakening, by the name that the code has for it.
 #[derive(Debug)]
 pub(super) struct Mutant {
     pub(super) name: &'static str,
     pub(super) weakens: &'static str,
     pub(super) build: Build,
+    /// The library that is weakened.
+    pub(super) library: &'static str,
     /// The test that has to notice it: for one outside the library behind the name of its file.
     pub(super) killer: &'static str,
     pub(super) file: Option<&'static str>,
@@ -39,10 +42,12 @@ impl Build {
             Self::Plain => ("mutants", "--cfg latchless_mutants".to_owned()),
         };
         let mut command = variant::cargo("test", folder, &flags);
-        command.args(["--release", "-p", "latchless", "--lib"]);
-        if self == Self::Plain {
-            command.arg("--tests");
-        }
+        command.args(["--release", "--lib"]);
+        match self {
+            Self::Loom => command.args(super::super::loom::PACKAGES),
+            // What the engine's mutants weaken, its models see.
+            Self::Plain => command.args(["-p", CORE, "--tests"]),
+        };
         command
     }
 }
@@ -59,13 +64,14 @@ impl fmt::Display for Build {
 impl Mutant {
     /// The test target that has the killer.
     pub(super) fn binary(&self) -> &'static str {
-        self.file.unwrap_or("latchless")
+        self.file.unwrap_or(self.library)
     }
 }
 
 /// All mutants, in the order of the layers.
 pub(super) fn all() -> impl Iterator<Item = &'static Mutant> {
-    [pool::MUTANTS, agent::MUTANTS, plan::MUTANTS, task::MUTANTS].into_iter().flatten()
+    let layers = [pool::MUTANTS, agent::MUTANTS, plan::MUTANTS, task::MUTANTS, engine::MUTANTS];
+    layers.into_iter().flatten()
 }
 
 /// The mutants of each test program.
@@ -83,12 +89,19 @@ pub(super) fn binaries() -> Vec<Vec<&'static Mutant>> {
     binaries
 }
 
+const CORE: &str = "latchless";
+const ENGINE: &str = "latchless_engine";
+
 const fn loom(name: &'static str, weakens: &'static str, killer: &'static str) -> Mutant {
-    Mutant { name, weakens, build: Build::Loom, killer, file: None }
+    Mutant { name, weakens, build: Build::Loom, library: CORE, killer, file: None }
+}
+
+const fn engine_loom(name: &'static str, weakens: &'static str, killer: &'static str) -> Mutant {
+    Mutant { library: ENGINE, ..loom(name, weakens, killer) }
 }
 
 const fn unit(name: &'static str, weakens: &'static str, killer: &'static str) -> Mutant {
-    Mutant { name, weakens, build: Build::Plain, killer, file: None }
+    Mutant { name, weakens, build: Build::Plain, library: CORE, killer, file: None }
 }
 
 const fn case(
@@ -97,5 +110,5 @@ const fn case(
     file: &'static str,
     killer: &'static str,
 ) -> Mutant {
-    Mutant { name, weakens, build: Build::Plain, killer, file: Some(file) }
+    Mutant { name, weakens, build: Build::Plain, library: CORE, killer, file: Some(file) }
 }
