@@ -17,6 +17,8 @@ use crate::view::ViewArgs;
 
 /// Time without an operation after which a thread has stalled, unless something else is said.
 pub(crate) const STALL_AFTER: Duration = Duration::from_mins(1);
+/// Unless said otherwise.
+pub(crate) const JUDGE_AFTER: Duration = Duration::from_mins(20);
 
 /// Freezes a second that make chaos: with up to 200 ms each, about every second instant is in one of them.
 const CHAOS_FREEZES: f64 = 5.0;
@@ -83,6 +85,12 @@ pub(crate) enum Command {
     /// Puts the pool and one behind a mutex under the same load, side by side.
     #[command(after_help = COMPARE_EXAMPLES)]
     Compare(CompareArgs),
+    /// What the part `store` starts and kills.
+    #[command(hide = true)]
+    StoreChild {
+        /// What it is told.
+        life: String,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -119,7 +127,13 @@ pub(crate) struct RunArgs {
     #[arg(long, default_value = "1m", value_name = "TIME", value_parser = duration)]
     stall_after: Duration,
 
-    /// Backends that fail in every way, and damaged files in the cache.
+    /// How long a run must be for its growth to be judged: memory that grows by more than 1 MB an hour for
+    /// certain breaks it.
+    #[arg(long, default_value = "20m", value_name = "TIME", value_parser = duration)]
+    judge_after: Duration,
+
+    /// Backends that fail in every way, damaged files in the cache; a store whose process is killed and whose
+    /// disk fails, and clocks that jump.
     #[arg(long)]
     faults: bool,
 
@@ -139,6 +153,11 @@ pub(crate) struct RunArgs {
     /// counts more.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+
+    /// A GGUF file that the engine runs in place of a script; needs the feature `llama`, which `cargo xtask
+    /// stress` builds in.
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
 
     /// Puts in a fault, to see that it is seen; the run must end with exit code 1.
     #[arg(long)]
@@ -172,7 +191,9 @@ impl RunArgs {
             duration,
             rounds: self.rounds,
             stall_after: self.stall_after,
+            judge_after: self.judge_after,
             freezes: freezes.map(|per_second| Freezes { per_second, time: self.freeze_time }),
+            model: self.model.clone(),
             faults: self.chaos || self.faults,
             plant: self.plant,
         }
@@ -205,7 +226,7 @@ pub(crate) mod tests {
         let args = ["latchless-stress", "run"].iter().chain(args);
         match Cli::try_parse_from(args)?.command {
             Command::Run(args) => Ok(args.plan()),
-            other @ (Command::Replay(_) | Command::Compare(_)) => panic!("{other:?}"),
+            other => panic!("{other:?}"),
         }
     }
 

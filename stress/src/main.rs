@@ -28,6 +28,7 @@ mod run;
 mod seed;
 mod session;
 mod stop;
+mod store;
 mod tally;
 mod view;
 mod violation;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
 fn carry_out(command: &Command) -> anyhow::Result<Exit> {
     interrupt::survive_file_limits()?;
     match command {
+        Command::StoreChild { life } => store::live(life).map(|()| Exit::Held),
         Command::Run(args) => run(args),
         Command::Replay(args) => replay(args),
         Command::Compare(args) => args.run(Interrupt::on_signals()?.flag()),

@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::agents::Agents;
 use crate::crew::Ground;
-use crate::engine::Engine;
+use crate::engine;
 use crate::plan::Plan;
 use crate::pool::Pool;
+use crate::store::Store;
 use crate::tally::Tally;
 use crate::violation::Violation;
 
@@ -25,20 +26,23 @@ pub(crate) enum Kind {
     Pool,
     /// Tasks, plans, states, outboxes and spawn slots of agents.
     Agents,
-    /// The engine on a scripted backend: requests, streams, cancels, swaps, the cache.
+    /// The engine, on a scripted backend or a real model: requests, streams, cancels, swaps, the cache.
     Engine,
+    /// The durable store in a process of its own, which is killed again and again.
+    Store,
 }
 
 impl Kind {
     /// All of them, in the order of the design.
-    pub(crate) const ALL: [Self; 3] = [Self::Pool, Self::Agents, Self::Engine];
+    pub(crate) const ALL: [Self; 4] = [Self::Pool, Self::Agents, Self::Engine, Self::Store];
 
     /// Makes the part as planned.
     pub(crate) fn make(self, plan: &Plan) -> anyhow::Result<Box<dyn Part>> {
         Ok(match self {
             Self::Pool => Box::new(Pool::new(plan)?),
             Self::Agents => Box::new(Agents::new(plan)?),
-            Self::Engine => Box::new(Engine::new(plan)?),
+            Self::Engine => engine::make(plan)?,
+            Self::Store => Box::new(Store::new(plan)),
         })
     }
 
@@ -47,6 +51,7 @@ impl Kind {
             Self::Pool => "pool",
             Self::Agents => "agents",
             Self::Engine => "engine",
+            Self::Store => "store",
         }
     }
 }

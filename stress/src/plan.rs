@@ -1,5 +1,6 @@
 //! What is run.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -25,7 +26,12 @@ pub(crate) struct Plan {
     pub(crate) rounds: Option<u64>,
     #[serde(with = "humane")]
     pub(crate) stall_after: Duration,
+    /// From then on growth is judged.
+    #[serde(with = "humane")]
+    pub(crate) judge_after: Duration,
     pub(crate) freezes: Option<Freezes>,
+    /// The GGUF file that the engine runs in place of a script.
+    pub(crate) model: Option<PathBuf>,
     /// Whether backends and files fail.
     pub(crate) faults: bool,
     pub(crate) plant: Option<Plant>,
@@ -43,4 +49,10 @@ pub(crate) enum Plant {
     Stall,
     /// A task is completed behind the backs of those who claim it.
     Stolen,
+    /// The end of a task is acknowledged, and not written.
+    Lost,
+    /// The changes of a task are written twice.
+    Twice,
+    /// Memory is kept that nobody needs, more and more of it.
+    Swell,
 }

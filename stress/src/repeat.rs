@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
-use crate::args::STALL_AFTER;
+use crate::args::{JUDGE_AFTER, STALL_AFTER};
 use crate::part::Kind;
 use crate::plan::Plan;
 
 /// What runs the program from the repository.
 pub(crate) const PROGRAM: &str = "cargo run --release -p latchless-stress --";
+
+/// The same, with llama.cpp.
+const WITH_A_MODEL: &str = "cargo run --release -p latchless-stress --features llama --";
 
 impl Plan {
     /// One round of one part, with the same decisions.
@@ -27,8 +30,10 @@ impl Plan {
     /// The command that carries it out. Not what it is watched by: that is up to whoever repeats it.
     pub(crate) fn command(&self) -> String {
         let Self { seed, threads, blocks, first_round, .. } = self;
+        // A model needs what is not built in by itself.
+        let program = if self.model.is_some() { WITH_A_MODEL } else { PROGRAM };
         let mut command = format!(
-            "{PROGRAM} run --seed {seed} --threads {threads} --blocks {blocks} --first-round {first_round}"
+            "{program} run --seed {seed} --threads {threads} --blocks {blocks} --first-round {first_round}"
         );
         let mut option = |name: &str, value: &dyn std::fmt::Display| {
             // Writing to a string cannot fail.
@@ -47,6 +52,12 @@ impl Plan {
         }
         if self.stall_after != STALL_AFTER {
             option("stall-after", &time(self.stall_after));
+        }
+        if self.judge_after != JUDGE_AFTER {
+            option("judge-after", &time(self.judge_after));
+        }
+        if let Some(model) = &self.model {
+            option("model", &model.display());
         }
         if let Some(freezes) = self.freezes {
             option("freeze", &freezes.per_second);

@@ -166,6 +166,7 @@ pub(crate) fn run(
             deadline: plan.duration.and_then(|duration| begun.checked_add(duration)),
             view,
             stall_after: plan.stall_after,
+            judge_after: plan.judge_after,
         };
         let watching = scope
             .spawn(move || watcher.watch(|seen| give_up(&site.outcome(begun.elapsed(), seen))));
@@ -221,7 +222,9 @@ mod tests {
             duration: None,
             rounds: Some(rounds),
             stall_after: Duration::MAX,
+            judge_after: Duration::MAX,
             freezes: None,
+            model: None,
             faults: true,
             plant: None,
         }
@@ -310,6 +313,15 @@ mod tests {
         let broken = broken(&Plan { plant: Some(Plant::Stolen), ..plan(&Kind::ALL, 1) });
         assert!(matches!(broken.violation, Violation::NotOnce { what: "task", .. }), "{broken:?}");
         assert_eq!(broken.part, Some(Kind::Agents));
+    }
+
+    #[test]
+    fn a_planted_loss_and_a_planted_double_of_the_store_are_seen() {
+        for (plant, seen) in [(Plant::Lost, "told: (Some("), (Plant::Twice, "there twice")] {
+            let broken = broken(&Plan { plant: Some(plant), ..plan(&[Kind::Store], 1) });
+            let Violation::Store { what, .. } = &broken.violation else { panic!("{broken:?}") };
+            assert!(what.contains(seen), "{what}");
+        }
     }
 
     #[test]

@@ -51,6 +51,12 @@ pub(crate) enum Violation {
     /// What must come out once did not, or came out twice.
     #[error("{what} {item} was {state}")]
     NotOnce { what: &'static str, item: u32, state: &'static str },
+    /// What was acknowledged as durable is not there, or not once, or not whole.
+    #[error("after {lives} lives of its process the store is broken: {what}")]
+    Store { lives: u64, what: String },
+    /// What must be flat is not.
+    #[error("{what} grows: {slope}; the limit is {limit}")]
+    Grows { what: &'static str, slope: String, limit: u64 },
     /// A thread does not get on, although nobody ever waits.
     #[error("the thread has ended no operation for {}", humantime::format_duration(*.0))]
     Stalled(Duration),

@@ -161,6 +161,7 @@ impl Part for Agents {
                 threads: self.threads,
                 phase: Phase::of_round(round),
                 steals: thread == 0 && self.plant == Some(Plant::Stolen),
+                swells: thread == 0 && self.plant == Some(Plant::Swell),
             };
             Worker::new(post)?.run(&mut rng, operations)
         });

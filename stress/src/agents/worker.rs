@@ -22,6 +22,9 @@ use crate::violation::Violation;
 const MOST_HELD: usize = 4;
 /// Decisions between two contributions to the tally.
 const TALLY_EVERY: u64 = 512;
+/// Decisions between two pieces of memory of one that swells, and their bytes.
+const SWELL_EVERY: u64 = 256;
+const SWELL: usize = 4 << 10;
 /// How far the clock jumps.
 const JUMP: u64 = 10_000;
 
@@ -56,6 +59,8 @@ pub(super) struct Post<'a> {
     pub(super) phase: Phase,
     /// Whether it is the one that steals, to see that it is seen.
     pub(super) steals: bool,
+    /// Whether it is the one that swells, for the same.
+    pub(super) swells: bool,
 }
 
 /// One thread's state in a round.
@@ -94,6 +99,10 @@ impl<'a> Worker<'a> {
                 break;
             }
             self.post.present.beat();
+            if self.post.swells && done % SWELL_EVERY == 0 {
+                // Written to: a page that nobody has touched takes no memory.
+                std::mem::forget(std::hint::black_box(vec![1_u8; SWELL]));
+            }
             let decision = decide(self.post.phase, rng);
             self.counts.actions[decision.action as usize] += 1;
             self.carry_out(decision)?;

@@ -6,16 +6,11 @@ use latchless_engine::backend::scripted::{
     DecodeFault, DecodeTrigger, SampleTrigger, ScriptedBackend, ScriptedBuilder,
 };
 
+use super::fleet::Made;
 use super::talk;
 
-/// A backend, and whether it keeps its word.
-pub(super) struct Made {
-    pub(super) backends: Vec<ScriptedBackend>,
-    pub(super) is_sound: bool,
-}
-
 /// One or two contexts; of three, with `faults`, one is sound.
-pub(super) fn make(rng: &mut Rng, faults: bool) -> Made {
+pub(super) fn make(rng: &mut Rng, faults: bool) -> Made<ScriptedBackend> {
     let is_sound = !faults || rng.u8(0..3) == 0;
     let lanes = rng.usize(1..=2);
     let backends = (0..lanes).map(|_| {

@@ -7,17 +7,22 @@ use std::thread;
 use std::time::Duration;
 
 use latchless_engine::Lane;
-use latchless_engine::backend::scripted::ScriptedBackend;
+use latchless_engine::backend::Backend;
 
 /// How long a thread without work sleeps.
 const NAP: Duration = Duration::from_micros(50);
 
 /// Lanes that nobody steps right now.
-#[derive(Default)]
-pub(super) struct Garage(Mutex<VecDeque<Lane<ScriptedBackend>>>);
+pub(super) struct Garage<B: Backend>(Mutex<VecDeque<Lane<B>>>);
 
-impl Garage {
-    pub(super) fn park(&self, lanes: impl IntoIterator<Item = Lane<ScriptedBackend>>) {
+impl<B: Backend> Default for Garage<B> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<B: Backend> Garage<B> {
+    pub(super) fn park(&self, lanes: impl IntoIterator<Item = Lane<B>>) {
         self.lanes().extend(lanes);
     }
 
@@ -42,11 +47,11 @@ impl Garage {
         self.lanes().is_empty()
     }
 
-    fn take(&self) -> Option<Lane<ScriptedBackend>> {
+    fn take(&self) -> Option<Lane<B>> {
         self.lanes().pop_front()
     }
 
-    fn lanes(&self) -> MutexGuard<'_, VecDeque<Lane<ScriptedBackend>>> {
+    fn lanes(&self) -> MutexGuard<'_, VecDeque<Lane<B>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

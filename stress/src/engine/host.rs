@@ -6,15 +6,15 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use latchless::{AgentHandle, AgentId, AllocateError, RequestId};
-use latchless_engine::backend::scripted::ScriptedBackend;
 use latchless_engine::{
     Event, FinishReason, Priority, Request, RequestError, SubmitError, SwapError, TokenStream,
     TryRecvError,
 };
 
+use super::fleet::Fleet;
 use super::phases::{Action, decide, max_tokens, most_held};
 use super::talk::Talk;
-use super::{AGENTS, COLUMNS, Came, Served, Timed, backends};
+use super::{AGENTS, COLUMNS, Came, Served, Timed};
 use crate::crew::roll::Present;
 use crate::phase::Phase;
 use crate::stop::Stop;
@@ -50,8 +50,8 @@ impl Asked {
 }
 
 /// One thread's state in a round.
-pub(super) struct Host<'a> {
-    served: &'a Served,
+pub(super) struct Host<'a, F: Fleet> {
+    served: &'a Served<F>,
     stop: &'a Stop,
     present: &'a Present<'a>,
     phase: Phase,
@@ -62,9 +62,9 @@ pub(super) struct Host<'a> {
     counts: Counts,
 }
 
-impl<'a> Host<'a> {
+impl<'a, F: Fleet> Host<'a, F> {
     pub(super) fn new(
-        served: &'a Served,
+        served: &'a Served<F>,
         stop: &'a Stop,
         present: &'a Present<'a>,
         phase: Phase,
@@ -143,7 +143,8 @@ impl<'a> Host<'a> {
         let prompt = self.served.talk.prompt(question);
         let mut request = Request::text(prompt).max_tokens(max_tokens).priority(priority);
         if rng.u8(0..16) == 0 {
-            request = request.deadline(Instant::now() + Duration::from_micros(rng.u64(0..2_000)));
+            request = request
+                .deadline(Instant::now() + self.served.fleet.longest_deadline().mul_f64(rng.f64()));
         }
         let agent = rng.usize(0..AGENTS);
         let handle = self.agents[agent];
@@ -203,7 +204,7 @@ impl<'a> Host<'a> {
         let Some(completion) = stream.completion() else {
             return Err(wrong("a stream ends with a completion"));
         };
-        if !whole.starts_with(text.as_str()) {
+        if whole.is_some_and(|whole| !whole.starts_with(text.as_str())) {
             return Err(wrong("an answer"));
         }
         if let Some(first) = completion.timings.first_token {
@@ -214,8 +215,13 @@ impl<'a> Host<'a> {
         let resumed = u64::from(completion.usage.resumed_tokens);
         self.counts.outcomes[Came::Resumed as usize] += resumed;
         match &completion.reason {
-            FinishReason::EndOfGeneration if text == whole => self.count(Came::Completed),
-            FinishReason::Length if text.len() == *max_tokens as usize => {
+            FinishReason::EndOfGeneration if whole.is_none_or(|whole| text == whole) => {
+                self.count(Came::Completed);
+            }
+            FinishReason::Length
+                if tokens == u64::from(*max_tokens)
+                    && whole.is_none_or(|_| text.len() as u64 == tokens) =>
+            {
                 self.count(Came::Completed);
             }
             FinishReason::Cancelled => self.count(Came::Cancelled),
@@ -252,7 +258,8 @@ impl<'a> Host<'a> {
     }
 
     fn swap(&mut self, rng: &mut Rng) -> Result<(), Violation> {
-        let made = backends::make(rng, self.served.faults);
+        let made = self.served.fleet.make(rng);
+        let made = made.map_err(|error| Violation::answer("backends", error))?;
         // Known before anything of it can be answered.
         let mut generations = self.served.generations();
         match self.served.engine.swap_stepped(made.backends) {
@@ -270,8 +277,8 @@ impl<'a> Host<'a> {
 
     fn failed_load(&mut self) -> Result<(), Violation> {
         let before = self.served.engine.generation();
-        match self.served.engine.swap(|| Err::<Vec<ScriptedBackend>, _>("no such model")) {
-            Err(SwapError::Load("no such model")) => self.count(Came::FailedLoad),
+        match self.served.engine.swap(|| self.served.fleet.fail_to_load()) {
+            Err(SwapError::Load(_)) => self.count(Came::FailedLoad),
             Err(SwapError::Draining(_) | SwapError::Swapping) => {}
             other => {
                 let found = other.map_err(|error| error.to_string());

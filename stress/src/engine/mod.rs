@@ -1,11 +1,14 @@
-//! The engine under load, on the scripted backend: hosts submit, read, cancel and go while lanes step,
+//! The engine under load, on the scripted backend or a real model: hosts submit, read, cancel and go while lanes step,
 //! models are replaced and backends fail. Every stream ends with the reason that it must have, every answer
-//! is what the script says, and nothing is held when all have ended.
+//! is what the script says, if there is one, and nothing is held when all have ended.
 
 mod backends;
+mod fleet;
 mod garage;
 mod host;
 mod phases;
+#[cfg(feature = "llama")]
+mod real;
 mod talk;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,6 +19,7 @@ use std::time::{Duration, Instant};
 use latchless_engine::{CacheConfig, Engine as Inner, EngineConfig};
 use tempfile::TempDir;
 
+use self::fleet::{Fleet, Scripted};
 use self::garage::Garage;
 use self::host::Host;
 use self::phases::Action;
@@ -32,10 +36,6 @@ use crate::violation::Violation;
 const STEPPERS: u16 = 2;
 /// Agents of each host.
 const AGENTS: usize = 3;
-/// Blocks of each lane's pool: fewer than the hosts want.
-const BLOCKS: u32 = 200;
-/// Bytes of the cache's folder: so few that files go.
-const CACHE: u64 = 64 << 10;
 /// How long what was replaced may take to go when nothing runs any more.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -93,9 +93,10 @@ static COLUMNS: Columns = Columns {
 };
 
 /// An engine, and what is known of it.
-struct Served {
+struct Served<F: Fleet> {
+    fleet: F,
     engine: Inner,
-    garage: Garage,
+    garage: Garage<F::Backend>,
     talk: Talk,
     tally: Tally,
     /// Whether backends fail.
@@ -105,7 +106,7 @@ struct Served {
     cache: TempDir,
 }
 
-impl Served {
+impl<F: Fleet> Served<F> {
     fn generations(&self) -> MutexGuard<'_, Vec<bool>> {
         self.generations.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -115,34 +116,47 @@ impl Served {
     }
 }
 
+/// The part, on the backends that the plan asks for.
+pub(crate) fn make(plan: &Plan) -> anyhow::Result<Box<dyn Part>> {
+    let Some(model) = &plan.model else {
+        return Ok(Box::new(Engine::new(plan, Scripted { faults: plan.faults })?));
+    };
+    #[cfg(feature = "llama")]
+    return Ok(Box::new(Engine::new(plan, real::Real::load(model)?)?));
+    #[cfg(not(feature = "llama"))]
+    anyhow::bail!(
+        "{} needs llama.cpp, which is not built in; use `cargo xtask stress`, or build with \
+         `--features llama`",
+        model.display()
+    )
+}
+
 /// The part.
-pub(crate) struct Engine {
-    served: Served,
+struct Engine<F: Fleet> {
+    served: Served<F>,
     hosts: u16,
     seed: u64,
 }
 
-impl Engine {
-    pub(crate) fn new(plan: &Plan) -> anyhow::Result<Self> {
+impl<F: Fleet> Engine<F> {
+    fn new(plan: &Plan, fleet: F) -> anyhow::Result<Self> {
         let hosts = plan.threads;
         let cache = TempDir::with_prefix("latchless-stress-")?;
         let mut rng = generator(plan.seed, Kind::Engine, u64::MAX, 0);
-        let made = backends::make(&mut rng, plan.faults);
+        let made = fleet.make(&mut rng)?;
         let config = EngineConfig::default()
-            .blocks(BLOCKS)
             .max_agents(u32::from(hosts) * AGENTS as u32)
             .max_requests(u32::from(hosts) * 8)
             .stream_events(8)
-            .idle_tokens(200)
-            .parked_bytes(1 << 20)
-            .cache(CacheConfig::new(cache.path(), CACHE));
-        let (engine, lanes) = Inner::with_lanes(made.backends, config)?;
+            .cache(CacheConfig::new(cache.path(), fleet.cache_bytes()));
+        let (engine, lanes) = Inner::with_lanes(made.backends, fleet.sizes(config))?;
         let garage = Garage::default();
         garage.park(lanes);
         let served = Served {
             engine,
             garage,
-            talk: Talk::new()?,
+            talk: fleet.talk()?,
+            fleet,
             tally: Tally::new(&COLUMNS),
             faults: plan.faults,
             generations: Mutex::new(vec![made.is_sound]),
@@ -166,11 +180,11 @@ impl Engine {
     /// Decisions of each host in a round. A request takes a hundred steps and more: fewer than of the other
     /// parts.
     fn operations(&self) -> u64 {
-        (4_000 / u64::from(self.hosts)).clamp(50, 1_000)
+        (4_000 / u64::from(self.hosts)).clamp(50, 1_000).div_ceil(self.served.fleet.slowness())
     }
 }
 
-impl Part for Engine {
+impl<F: Fleet> Part for Engine<F> {
     fn kind(&self) -> Kind {
         Kind::Engine
     }

@@ -26,24 +26,27 @@ pub(super) fn backend() -> ScriptedBuilder {
 
 /// All questions of a run, and their answers.
 pub(super) struct Talk {
-    asked: Vec<(String, String)>,
+    asked: Vec<(String, Option<String>)>,
 }
 
 impl Talk {
     /// Asks each question once, where nobody else is.
     pub(super) fn new() -> anyhow::Result<Self> {
         let asked = (0..QUESTIONS).map(|question| {
-            let instructions = if question.is_multiple_of(BARE) { "" } else { INSTRUCTIONS };
-            let more = if question < QUESTIONS - LONG { question % 7 } else { 30 };
-            let more = "and on ".repeat(more);
-            let prompt = format!("{instructions}Question {question}, {more}?");
+            let prompt = prompt(question);
             let engine = Engine::start(backend().build(), EngineConfig::default())?;
             let stream = engine.submit(engine.agent("alone")?, Request::text(prompt.as_str()))?;
             let answer = stream.wait();
             answer.completion.reason.is_success().then_some(()).context("no answer")?;
-            Ok((prompt, answer.text))
+            Ok((prompt, Some(answer.text)))
         });
         Ok(Self { asked: asked.collect::<anyhow::Result<_>>()? })
+    }
+
+    /// For a model whose answers nobody knows.
+    #[cfg(feature = "llama")]
+    pub(super) fn unanswered() -> Self {
+        Self { asked: (0..QUESTIONS).map(|question| (prompt(question), None)).collect() }
     }
 
     /// A question of a kind that suits the phase.
@@ -60,7 +63,13 @@ impl Talk {
         &self.asked[question % QUESTIONS].0
     }
 
-    pub(super) fn answer(&self, question: usize) -> &str {
-        &self.asked[question % QUESTIONS].1
+    pub(super) fn answer(&self, question: usize) -> Option<&str> {
+        self.asked[question % QUESTIONS].1.as_deref()
     }
+}
+
+fn prompt(question: usize) -> String {
+    let instructions = if question.is_multiple_of(BARE) { "" } else { INSTRUCTIONS };
+    let more = if question < QUESTIONS - LONG { question % 7 } else { 30 };
+    format!("{instructions}Question {question}, {}?", "and on ".repeat(more))
 }

@@ -117,7 +117,10 @@ impl Pool {
     fn plant(&self) -> Result<(), Violation> {
         match self.plant {
             // The threads see to it, or another part does.
-            None | Some(Plant::Stall | Plant::Stolen) => Ok(()),
+            None
+            | Some(Plant::Stall | Plant::Stolen | Plant::Lost | Plant::Twice | Plant::Swell) => {
+                Ok(())
+            }
             Some(Plant::Double) => {
                 let blocks = self.blocks.usage().total;
                 let ghost = Mark::firm(u16::MAX - 1);

@@ -16,6 +16,7 @@ use crate::part::Kind;
 use crate::plan::Plan;
 use crate::run::{Ending, Outcome, PartOutcome};
 use crate::stop::Broken;
+use crate::watch::Growth;
 use crate::watch::resources::Resources;
 use crate::watch::series::{Percentiles, Sample};
 
@@ -51,8 +52,8 @@ pub(crate) struct Report {
     /// Looks at all parts while they were at work, each summed up.
     looks: u64,
     most: Resources,
-    /// Bytes an hour, after the warm-up; none for a run that is too short to tell.
-    memory_growth: Option<f64>,
+    /// Bytes, descriptors and threads an hour, after the warm-up; none for a run that is too short to tell.
+    growth: Growth,
     pub(crate) series: Vec<Sample>,
 }
 
@@ -150,7 +151,7 @@ impl Report {
             parts: parts.iter().zip(&seen.most).map(part).collect(),
             looks: seen.looks,
             most: seen.most_resources,
-            memory_growth: seen.series.growth(),
+            growth: seen.growth,
             series: seen.series.samples().to_vec(),
         }
     }
@@ -215,8 +216,12 @@ impl fmt::Display for Report {
             grouped(self.looks),
             mebibytes(resident),
         )?;
-        if let Some(growth) = self.memory_growth {
-            write!(f, "; memory {:+.2} MiB an hour", growth / f64::from(1 << 20))?;
+        let Growth { memory, descriptors, threads } = self.growth;
+        for (what, slope) in [("bytes", memory), ("descriptors", descriptors), ("threads", threads)]
+        {
+            if let Some(slope) = slope {
+                write!(f, "\n  growth in {what}: {slope}")?;
+            }
         }
         writeln!(f, "\n  {} freezes", grouped(self.freezes))?;
         write!(f, "  repeat: {}", self.repeat)

@@ -1,13 +1,17 @@
 //! The watcher: looks at every part while the threads work, sees whether each thread gets on, samples what
 //! the report is drawn from, prints status lines, and stops the run in time.
 
+mod growth;
 pub(crate) mod resources;
 pub(crate) mod series;
+pub(crate) mod slope;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+pub(crate) use self::growth::Growth;
+use self::growth::Tracks;
 use self::resources::Resources;
 use self::series::{PartSample, Sample, Series};
 use crate::crew::Ground;
@@ -23,6 +27,8 @@ use crate::violation::Violation;
 
 /// Time between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// Time between two looks at what the process takes of the machine.
+const WEIGH_EVERY: Duration = Duration::from_millis(100);
 /// Time between two visits of the watchdog.
 const VISIT_EVERY: Duration = Duration::from_millis(100);
 
@@ -37,6 +43,8 @@ pub(crate) struct Watcher<'a> {
     pub(crate) view: &'a dyn View,
     /// Time without an operation after which a thread has stalled.
     pub(crate) stall_after: Duration,
+    /// Time from which on growth is judged.
+    pub(crate) judge_after: Duration,
 }
 
 /// What was seen.
@@ -48,6 +56,7 @@ pub(crate) struct Seen {
     pub(crate) most: Vec<Fill>,
     pub(crate) series: Series,
     pub(crate) most_resources: Resources,
+    pub(crate) growth: Growth,
 }
 
 /// Counts at some time, of which the next ones are the continuation.
@@ -64,14 +73,15 @@ impl Watcher<'_> {
         let begun = Instant::now();
         let mut seen = Seen { most: vec![Fill::default(); self.parts.len()], ..Seen::default() };
         let mut dog = Watchdog::default();
-        let mut visited = begun;
+        let mut tracks = Tracks::new(self.judge_after);
+        let [mut visited, mut weighed] = [begun; 2];
         let [mut told, mut sampled] = [self.since(begun), self.since(begun)];
         loop {
             let fills = self.look(&mut seen);
             let now = Instant::now();
             if now.duration_since(told.at) >= self.view.every() {
                 let next = self.since(now);
-                self.view.show(self.status(begun, &told, &next, &fills, seen.series.growth()));
+                self.view.show(self.status(begun, &told, &next, &fills, tracks.memory()));
                 told = next;
             }
             if now.duration_since(sampled.at) >= seen.series.every() {
@@ -83,8 +93,17 @@ impl Watcher<'_> {
             if self.deadline.is_some_and(|deadline| now >= deadline) {
                 self.ground.stop.stop();
             }
+            if now.duration_since(weighed) >= WEIGH_EVERY {
+                weighed = now;
+                tracks.see(begun.elapsed(), &Resources::now());
+            }
             if self.over.load(Ordering::Acquire) {
                 self.sample(begun, &sampled, &fills, &mut seen);
+                seen.growth = tracks.growth();
+                if let Err(violation) = seen.growth.judge() {
+                    let (part, round, thread) = (None, 0, None);
+                    self.ground.stop.broken(Broken { violation, part, round, thread });
+                }
                 return seen;
             }
             if now.duration_since(visited) >= VISIT_EVERY {

@@ -13,9 +13,6 @@ use crate::tally::Counts;
 /// Samples that are kept at most.
 const MOST: usize = 1_200;
 
-/// Seconds after the warm-up from which on growth can be told.
-const SHORTEST_S: f64 = 300.0;
-
 /// Percentiles of a timed operation, in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) struct Percentiles {
@@ -137,27 +134,6 @@ impl Series {
     pub(crate) fn samples(&self) -> &[Sample] {
         &self.samples
     }
-
-    /// How much the resident memory grows, in bytes an hour: the slope of the line that fits the samples
-    /// best, without those of the warm-up, which is the first quarter. None for what is too short to tell: an
-    /// allocator that keeps a page more is a growth of megabytes an hour then.
-    pub(crate) fn growth(&self) -> Option<f64> {
-        let warm = self.samples.get(self.samples.len() / 4..)?;
-        let (first, last) = (warm.first()?.at, warm.last()?.at);
-        if last - first < SHORTEST_S {
-            return None;
-        }
-        let points =
-            || warm.iter().map(|s| ((s.at - first) / 3_600.0, s.resources.resident as f64));
-        let count = warm.len() as f64;
-        let mean = |values: &mut dyn Iterator<Item = f64>| values.sum::<f64>() / count;
-        let [x, y] = [mean(&mut points().map(|p| p.0)), mean(&mut points().map(|p| p.1))];
-        let [xy, xx] = [
-            points().map(|p| (p.0 - x) * (p.1 - y)).sum::<f64>(),
-            points().map(|p| (p.0 - x).powi(2)).sum::<f64>(),
-        ];
-        (xx > 0.0).then(|| xy / xx)
-    }
 }
 
 #[cfg(test)]
@@ -188,21 +164,5 @@ mod tests {
         assert_eq!((operations, freezes), (2 * all, all));
         let max = series.samples().iter().map(|s| s.parts["pool"].times[0].max).max();
         assert_eq!(max, Some(all - 1), "tails survive");
-    }
-
-    #[test]
-    fn growth_is_seen_and_a_warm_up_is_not() {
-        let mut series = Series::default();
-        assert_eq!(series.growth(), None);
-        // 1,000 bytes a second, after a warm-up of much more.
-        let push = |series: &mut Series, second: u64| {
-            let warm_up = second.min(100) * 1_000_000;
-            series.push(sample(second as f64, warm_up + 1_000 * second));
-        };
-        (0..350).for_each(|second| push(&mut series, second));
-        assert_eq!(series.growth(), None, "too short to tell");
-        (350..450).for_each(|second| push(&mut series, second));
-        let growth = series.growth().unwrap();
-        assert!((growth - 3_600_000.0).abs() < 1.0, "{growth}");
     }
 }

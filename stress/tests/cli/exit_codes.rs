@@ -20,7 +20,7 @@ fn a_run_that_holds_ends_with_0_and_a_report() {
     assert_eq!((&report["outcome"], &report["seed"]), (&"held".into(), &7.into()));
     let parts = report["parts"].as_array().unwrap();
     let names: Vec<_> = parts.iter().map(|part| part["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["pool", "agents", "engine"]);
+    assert_eq!(names, ["pool", "agents", "engine", "store"]);
     for part in parts {
         let actions = part["actions"].as_object().unwrap();
         let sum: u64 = actions.values().filter_map(serde_json::Value::as_u64).sum();
@@ -28,8 +28,8 @@ fn a_run_that_holds_ends_with_0_and_a_report() {
     }
     let page = std::fs::read_to_string(folder.path().join("report/report.html")).unwrap();
     assert!(page.starts_with("<!doctype html>") && page.ends_with("</html>\n"));
-    // Operations; one, five and three times; three fills; memory, descriptors, freezes.
-    assert_eq!(page.matches("<svg ").count(), 16);
+    // Operations; one, five, three and three times; four fills; memory, descriptors, freezes.
+    assert_eq!(page.matches("<svg ").count(), 20);
     assert!(!page.contains("http://") || page.contains("http://www.w3.org/2000/svg"));
     let others = std::fs::read_dir(folder.path().join("report")).unwrap().count();
     assert_eq!(others, 2, "nothing else is left");
@@ -37,7 +37,8 @@ fn a_run_that_holds_ends_with_0_and_a_report() {
 
 #[test]
 fn a_planted_fault_ends_with_1_and_tells_how_to_repeat_it() {
-    for (plant, part) in [("double", "pool"), ("leak", "pool"), ("stolen", "agents")] {
+    let plants = [("double", "pool"), ("leak", "pool"), ("stolen", "agents")];
+    for (plant, part) in plants.into_iter().chain([("lost", "store"), ("twice", "store")]) {
         let (code, out, _) =
             run(&["run", "--rounds", "1", "--seed", "3", "--threads", "4", "--plant", plant]);
         assert_eq!(code, Some(1), "{out}");
@@ -62,6 +63,15 @@ fn a_run_that_stalls_ends_with_1_although_its_threads_never_end() {
     ]);
     assert_eq!(code, Some(1), "{out}");
     assert!(out.contains("BROKEN: the thread has ended no operation for 100ms"), "{out}");
+}
+
+#[test]
+fn a_run_whose_memory_grows_ends_with_1() {
+    let args = ["run", "--only", "agents", "--seed", "3", "--threads", "4", "--duration", "6s"];
+    let swells = ["--judge-after", "4s", "--plant", "swell"];
+    let (code, out, _) = run(&[&args[..], &swells].concat());
+    assert_eq!(code, Some(1), "{out}");
+    assert!(out.contains("BROKEN: memory, in bytes, grows: +"), "{out}");
 }
 
 #[test]

@@ -54,9 +54,9 @@ pub(crate) fn page(report: &Report) -> String {
 }
 
 fn facts(report: &Report) -> Vec<(&'static str, String)> {
-    let growth = report.memory_growth.map_or_else(
+    let growth = report.growth.memory.map_or_else(
         || "too short to tell whether it grows".to_owned(),
-        |growth| format!("growing by {:+.2} MiB an hour", growth / f64::from(1 << 20)),
+        |slope| format!("growth in bytes: {slope}"),
     );
     let freezes = report.plan.freezes.map_or_else(
         || "none asked for".to_owned(),

@@ -1,0 +1,122 @@
+//! The child: it owns the store, works under load and tells what was acknowledged, until it ends or is
+//! killed.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use latchless_engine::store::{Clock, Durability, SqliteStore, Store, StoreOptions};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
+
+use super::clock::Unsteady;
+use super::disk::Disk;
+use super::life::Life;
+use super::told::{Teller, Told};
+use super::worker::{Post, Worker};
+use crate::crew::Ground;
+use crate::crew::freezer::{Freezes, freeze};
+use crate::crew::roll::Watchdog;
+use crate::part::Kind;
+use crate::seed::generator;
+use crate::stop::Broken;
+use crate::violation::Violation;
+
+/// Outputs that are kept of each agent: all of them.
+const OUTPUTS: u32 = 1_000_000;
+/// Lives of a round that have decisions of their own.
+const LIVES: u64 = 64;
+/// Time between two visits of the watchdog.
+const VISIT_EVERY: Duration = Duration::from_millis(100);
+
+/// What the process does that is told `life`.
+///
+/// # Errors
+/// The store or the system refused what a child needs.
+pub(crate) fn live(life: &str) -> anyhow::Result<()> {
+    let life = serde_json::from_str(life).context("this is no life of a store")?;
+    work(&life).context("a child that owns the store")
+}
+
+fn work(life: &Life) -> anyhow::Result<()> {
+    // A parent that is gone takes it with it.
+    set_pdeathsig(Signal::SIGKILL)?;
+    let teller = Teller::new()?;
+    let disk = Disk::new()?;
+    let clock = Arc::new(Unsteady::default());
+    let options = StoreOptions {
+        max_bytes: life.most_bytes,
+        outputs_per_agent: OUTPUTS,
+        clock: Arc::clone(&clock) as Arc<dyn Clock>,
+        ..StoreOptions::default()
+    };
+    let store = SqliteStore::open(&life.file, options)?;
+    // Whoever had a claim was killed, or has ended.
+    for thread in 0..life.threads {
+        store.take_back(Some(&Life::agent(thread)), Durability::Relaxed)?;
+    }
+    let plans = store.plans()?.iter().map(|plan| plan.id).collect();
+    let ground = Ground::default();
+    let (froze, over) = (AtomicU64::new(0), AtomicBool::new(false));
+    let post = Post {
+        life,
+        store: &store,
+        clock: &clock,
+        disk: &disk,
+        teller: &teller,
+        stop: &ground.stop,
+        froze: &froze,
+        plans: Mutex::new(plans),
+    };
+    teller.tell(&Told::Ready);
+    thread::scope(|scope| {
+        scope.spawn(|| watch(&ground, life.stall_after, &teller, &over));
+        if let Some((per_second, time)) = life.freezes {
+            let freezes = Freezes { per_second, time };
+            let (ground, froze, seed) = (&ground, &froze, life.seed ^ life.number);
+            scope.spawn(move || freeze(ground, freezes, seed, froze));
+        }
+        ground.round(Kind::Store, life.round, life.threads, |thread, present| {
+            let decisions = life.round * LIVES + life.number;
+            let mut rng = generator(life.seed, Kind::Store, decisions, thread);
+            Worker::new(&post, present).run(&mut rng)
+        });
+        ground.stop.stop();
+        over.store(true, Ordering::Release);
+    });
+    if let Some(broken) = ground.stop.what_broke() {
+        teller.tell(&Told::Broken(broken.violation.to_string()));
+    }
+    Ok(())
+}
+
+/// A thread of it that does not get on is nobody else's to see: the others may keep the parent busy.
+fn watch(ground: &Ground, stall_after: Duration, teller: &Teller, over: &AtomicBool) {
+    let mut dog = Watchdog::default();
+    while !over.load(Ordering::Acquire) {
+        if let Some(entry) = dog.stalled(&ground.roll, Instant::now(), stall_after) {
+            let violation = Violation::Stalled(stall_after);
+            // Now: the thread may never end.
+            teller.tell(&Told::Broken(format!("thread {}: {violation}", entry.thread)));
+            let (part, round, thread) = (Some(entry.part), entry.round, Some(entry.thread));
+            ground.stop.broken(Broken { violation, part, round, thread });
+            return;
+        }
+        thread::park_timeout(VISIT_EVERY);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::lives::LIFE;
+
+    /// What the tests of a part start in place of the program.
+    #[test]
+    fn child() {
+        if let Ok(life) = std::env::var(LIFE) {
+            super::live(&life).unwrap();
+        }
+    }
+}

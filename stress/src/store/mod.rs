@@ -1,0 +1,238 @@
+//! The durable store under load: a child process owns it, works with several threads, and is killed at random
+//! instants, while its disk fails and its clock jumps. After each of its lives the database is held against
+//! what was acknowledged: every task, change, note and output is there, whole and once.
+//!
+//! A killed process loses nothing that the system has: this does not show what a loss of power does.
+
+mod child;
+mod clock;
+mod disk;
+mod found;
+mod life;
+mod lives;
+mod phases;
+mod shadow;
+mod told;
+mod turn;
+mod worker;
+
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use fastrand::Rng;
+use tempfile::TempDir;
+
+pub(crate) use self::child::live;
+use self::found::Found;
+use self::life::{Life, threads};
+use self::lives::Living;
+use self::phases::Action;
+use self::shadow::Shadow;
+use self::told::{Incident, Told};
+use crate::crew::Ground;
+use crate::crew::roll::Present;
+use crate::part::{Fill, Kind, Part};
+use crate::plan::Plan;
+use crate::seed::generator;
+use crate::stop::Stop;
+use crate::tally::{Columns, Counts, Tally};
+use crate::violation::Violation;
+
+/// Lives of a round: one of each kind.
+const LIVES: u64 = 4;
+
+/// What comes of a decision.
+#[derive(Debug, Clone, Copy)]
+enum Came {
+    Plans,
+    Claimed,
+    Finished,
+    Failed,
+    Recorded,
+    Noted,
+    PutOut,
+    /// Results that came after their task was taken back.
+    Stale,
+    /// Children that were killed.
+    Killed,
+    /// Children that ended by themselves.
+    Ended,
+    Full,
+    Io,
+    Jumps,
+    Panics,
+}
+
+/// What is timed.
+#[derive(Debug, Clone, Copy)]
+enum Timed {
+    Claim,
+    Finish,
+    Record,
+}
+
+static COLUMNS: Columns = Columns {
+    actions: &Action::NAMES,
+    outcomes: &[
+        "plans",
+        "claimed",
+        "finished",
+        "given up",
+        "records",
+        "notes",
+        "outputs",
+        "stale results",
+        "kills",
+        "orderly ends",
+        "full disks",
+        "I/O errors",
+        "clock jumps",
+        "panics",
+    ],
+    needed: Came::Finished as usize,
+    timed: &["durable claim", "durable finish", "durable record"],
+};
+
+/// The part.
+pub(crate) struct Store {
+    plan: Plan,
+    tally: Tally,
+    /// Tasks that were stored in this round, and of them those that have ended.
+    tasks: AtomicU64,
+    ended: AtomicU64,
+}
+
+impl Store {
+    pub(crate) fn new(plan: &Plan) -> Self {
+        let tally = Tally::new(&COLUMNS);
+        Self { plan: plan.clone(), tally, tasks: AtomicU64::new(0), ended: AtomicU64::new(0) }
+    }
+
+    /// Life after life on one database.
+    fn lives(&self, round: u64, present: &Present<'_>, stop: &Stop) -> Result<(), Violation> {
+        let folder = TempDir::with_prefix("latchless-stress-");
+        let folder = folder.map_err(|error| Violation::answer("a folder", error.to_string()))?;
+        let file = folder.path().join("agents.db");
+        let mut rng = generator(self.plan.seed, Kind::Store, round, u16::MAX);
+        let mut shadow = Shadow::default();
+        let mut counts = Counts::new(&COLUMNS);
+        for number in 0..LIVES {
+            if stop.is_stopped() {
+                break;
+            }
+            self.life(&file, [round, number], &mut rng, &mut shadow, &mut counts, (present, stop))?;
+            self.tally.offer(&mut counts);
+            let found = Found::read(&file, threads(&self.plan));
+            let found = found.map_err(|error| Violation::answer("the store is readable", error))?;
+            let broken = |what| Violation::Store { lives: number + 1, what };
+            shadow.check(&found).map_err(broken)?;
+            present.beat();
+        }
+        self.tally.collect(&mut counts);
+        Ok(())
+    }
+
+    fn life(
+        &self,
+        file: &Path,
+        [round, number]: [u64; 2],
+        rng: &mut Rng,
+        shadow: &mut Shadow,
+        counts: &mut Counts,
+        (present, stop): (&Present<'_>, &Stop),
+    ) -> Result<(), Violation> {
+        let bytes = fs::metadata(file).map_or(0, |file| file.len());
+        let (life, death) = Life::draw(rng, &self.plan, round, number, file.to_owned(), bytes);
+        let hear = |told: Told| {
+            self.note(&told, counts);
+            shadow.take(&told).map_err(|what| Violation::Store { lives: number + 1, what })
+        };
+        let killed = Living::start(&life)?.listen(death, present, stop, hear)?;
+        counts.outcomes[if killed { Came::Killed } else { Came::Ended } as usize] += 1;
+        Ok(())
+    }
+
+    fn note(&self, told: &Told, counts: &mut Counts) {
+        let mut came = |came: Came| counts.outcomes[came as usize] += 1;
+        let mut timed = None;
+        match told {
+            Told::Ready | Told::Froze(_) | Told::Broken(_) => {}
+            Told::Did(action) => {
+                if let Some(count) = counts.actions.get_mut(*action) {
+                    *count += 1;
+                }
+            }
+            Told::Plan { tasks, .. } => {
+                came(Came::Plans);
+                self.tasks.fetch_add(*tasks as u64, Ordering::Relaxed);
+            }
+            Told::Claimed { ns, .. } => {
+                came(Came::Claimed);
+                timed = ns.map(|ns| (Timed::Claim, ns));
+            }
+            Told::Finished { ns, .. } => {
+                came(Came::Finished);
+                self.ended.fetch_add(1, Ordering::Relaxed);
+                timed = ns.map(|ns| (Timed::Finish, ns));
+            }
+            Told::Failed { .. } => {
+                came(Came::Failed);
+                self.ended.fetch_add(1, Ordering::Relaxed);
+            }
+            Told::Recorded { ns, .. } => {
+                came(Came::Recorded);
+                timed = ns.map(|ns| (Timed::Record, ns));
+            }
+            Told::Noted { .. } => came(Came::Noted),
+            Told::PutOut { .. } => came(Came::PutOut),
+            Told::Came(incident) => came(match incident {
+                Incident::Stale => Came::Stale,
+                Incident::Full => Came::Full,
+                Incident::Io => Came::Io,
+                Incident::Jump => Came::Jumps,
+                Incident::Panic => Came::Panics,
+            }),
+        }
+        if let Some((timed, ns)) = timed {
+            counts.record(timed as usize, Some(Duration::from_nanos(ns)));
+        }
+    }
+}
+
+impl Part for Store {
+    fn kind(&self) -> Kind {
+        Kind::Store
+    }
+
+    fn threads(&self) -> u16 {
+        threads(&self.plan)
+    }
+
+    fn round(&self, ground: &Ground, round: u64) {
+        self.tasks.store(0, Ordering::Relaxed);
+        self.ended.store(0, Ordering::Relaxed);
+        // One thread here: the others are the child's.
+        ground.round(Kind::Store, round, 1, |_, present| self.lives(round, present, &ground.stop));
+    }
+
+    fn check(&self, _round: u64) -> Result<(), Violation> {
+        // After each life it was.
+        Ok(())
+    }
+
+    fn end(&self) -> Result<(), Violation> {
+        Ok(())
+    }
+
+    fn look(&self) -> Result<Fill, Violation> {
+        let total = self.tasks.load(Ordering::Relaxed);
+        let ended = self.ended.load(Ordering::Relaxed);
+        Ok(Fill { used: total.saturating_sub(ended), total, in_flight: 0 })
+    }
+
+    fn tally(&self) -> &Tally {
+        &self.tally
+    }
+}

@@ -1,0 +1,111 @@
+//! What the process takes of the machine must not grow: memory, descriptors, threads.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::resources::Resources;
+use super::slope::{BUCKETS, Slope, Track};
+use crate::violation::Violation;
+
+/// Bytes an hour that memory may grow by at most.
+const MOST_BYTES: f64 = 1e6;
+/// Descriptors, or threads, an hour: one that leaks leaks more.
+const MOST_HANDLES: f64 = 4.0;
+
+/// What is followed.
+#[derive(Debug)]
+pub(super) struct Tracks {
+    memory: Track,
+    descriptors: Track,
+    threads: Track,
+}
+
+/// How much each grows, after the warm-up. None for what is too short to tell.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub(crate) struct Growth {
+    /// Bytes.
+    pub(crate) memory: Option<Slope>,
+    pub(crate) descriptors: Option<Slope>,
+    pub(crate) threads: Option<Slope>,
+}
+
+impl Tracks {
+    /// Judged from `judge_after` on.
+    pub(super) fn new(judge_after: Duration) -> Self {
+        let bucket = (judge_after / BUCKETS).max(Duration::from_millis(1));
+        let [memory, descriptors, threads] = [(); 3].map(|()| Track::new(bucket));
+        Self { memory, descriptors, threads }
+    }
+
+    pub(super) fn see(&mut self, at: Duration, now: &Resources) {
+        self.memory.see(at, now.resident);
+        self.descriptors.see(at, now.descriptors);
+        self.threads.see(at, now.threads);
+    }
+
+    /// Bytes an hour so far.
+    pub(super) fn memory(&self) -> Option<f64> {
+        self.memory.slope().map(|slope| slope.per_hour)
+    }
+
+    pub(super) fn growth(&self) -> Growth {
+        let Self { memory, descriptors, threads } = self;
+        let [memory, descriptors, threads] = [memory, descriptors, threads].map(Track::slope);
+        Growth { memory, descriptors, threads }
+    }
+}
+
+impl Growth {
+    /// Nothing may grow for certain.
+    pub(super) fn judge(&self) -> Result<(), Violation> {
+        let each = [
+            ("memory, in bytes,", self.memory, MOST_BYTES),
+            ("the number of descriptors", self.descriptors, MOST_HANDLES),
+            ("the number of threads", self.threads, MOST_HANDLES),
+        ];
+        for (what, slope, limit) in each {
+            if let Some(slope) = slope.filter(|slope| slope.exceeds(limit)) {
+                return Err(Violation::Grows {
+                    what,
+                    slope: slope.to_string(),
+                    limit: limit as u64,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_of_the_three_is_judged() {
+        type Grow = fn(u64) -> Resources;
+        let flat = Resources { resident: 1 << 24, descriptors: 6, threads: 14 };
+        let run = |grow: Grow| {
+            let mut tracks = Tracks::new(Duration::from_mins(20));
+            for minute in 0..60_u32 {
+                let Resources { resident, descriptors, threads } = grow(minute.into());
+                let resident = flat.resident + resident;
+                let descriptors = flat.descriptors + descriptors;
+                let now = Resources { resident, descriptors, threads: flat.threads + threads };
+                tracks.see(Duration::from_mins(1) * minute, &now);
+            }
+            tracks.growth().judge()
+        };
+        let grown =
+            |what| move |found| matches!(found, Err(Violation::Grows { what: w, .. }) if w == what);
+        assert_eq!(run(|_| Resources::default()), Ok(()));
+        let memory: Grow = |minute| Resources { resident: 50_000 * minute, ..Resources::default() };
+        assert!(grown("memory, in bytes,")(run(memory)));
+        let slow: Grow = |minute| Resources { resident: 10_000 * minute, ..Resources::default() };
+        assert_eq!(run(slow), Ok(()), "600 kB an hour");
+        let files: Grow = |minute| Resources { descriptors: minute, ..Resources::default() };
+        assert!(grown("the number of descriptors")(run(files)));
+        let threads: Grow = |minute| Resources { threads: minute / 5, ..Resources::default() };
+        assert!(grown("the number of threads")(run(threads)));
+    }
+}
