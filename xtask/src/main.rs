@@ -1,12 +1,12 @@
 //! The commands of this repository: `cargo xtask demo`, `cargo xtask test`, `cargo xtask bench`,
-//! `cargo xtask model`.
+//! `cargo xtask stress`, `cargo xtask model`.
 //!
 //! They need nothing but Rust and Python: what else the build needs (cmake, libclang) is looked
 //! for, installed where that is possible without asking, and named exactly where it is not. The
 //! model is fetched once into the user's cache folder.
 //!
 //! Exit codes: 0 done; 1 a command or a check failed; 2 the input or this machine has to be put
-//! right first; 130 Ctrl-C. `demo` and `bench` pass on the exit code of what they run.
+//! right first; 130 Ctrl-C. `demo`, `bench` and `stress` pass on the exit code of what they run.
 
 #![forbid(unsafe_code)]
 
@@ -17,6 +17,7 @@ use clap::{Parser, Subcommand};
 
 use crate::bench::BenchArgs;
 use crate::demo::DemoArgs;
+use crate::stress::StressArgs;
 use crate::test::TestArgs;
 
 mod bench;
@@ -24,6 +25,7 @@ mod demo;
 mod model;
 mod prerequisites;
 mod run;
+mod stress;
 mod test;
 
 #[derive(Debug, Parser)]
@@ -47,6 +49,10 @@ enum Task {
     #[command(after_help = bench::EXAMPLES)]
     Bench(BenchArgs),
 
+    /// Hours of load with the engine on a real model: prepares everything, builds, runs
+    #[command(after_help = stress::EXAMPLES)]
+    Stress(StressArgs),
+
     /// Fetches the model if need be and prints its path
     #[command(after_help = model::EXAMPLES)]
     Model,
@@ -65,6 +71,8 @@ enum Error {
     Test(#[from] test::Error),
     #[error(transparent)]
     Bench(#[from] bench::Error),
+    #[error(transparent)]
+    Stress(#[from] stress::Error),
     #[error("the output cannot be written: {0}; write it to a place that has room")]
     Output(#[source] io::Error),
 }
@@ -78,7 +86,7 @@ impl Error {
             Self::Demo(error) => error.exit_code(),
             Self::Test(error) => error.exit_code(),
             Self::Bench(error) => error.exit_code(),
-            Self::Output(_) => 1,
+            Self::Stress(_) | Self::Output(_) => 1,
         }
     }
 }
@@ -88,6 +96,7 @@ fn main() -> ExitCode {
         Task::Demo(args) => demo::run(&args),
         Task::Test(args) => test::run(&args).map(|()| ExitCode::SUCCESS),
         Task::Bench(args) => bench::run(&args),
+        Task::Stress(args) => stress::run(&args),
         Task::Model => print_model().map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|error| {
