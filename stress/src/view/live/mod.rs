@@ -13,10 +13,11 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use ratatui::Terminal;
+use ratatui::backend::Backend;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
 
 use self::model::Model;
-use self::terminal::Screen;
 use super::View;
 use crate::interrupt::Interrupt;
 use crate::plan::Plan;
@@ -43,19 +44,32 @@ pub(crate) struct Live {
 impl Live {
     /// Takes the terminal.
     pub(crate) fn open(plan: &Plan, interrupt: Interrupt) -> io::Result<Self> {
-        let model = Model::new(plan);
-        let (messages, incoming) = sync_channel(1);
         let screen = terminal::enter()?;
-        let drawing = thread::Builder::new()
-            .name(terminal::DRAWING.to_owned())
-            .spawn(move || {
-                // A terminal that has gone is no reason to end the run.
-                let _ = draw(screen, model, &incoming, &interrupt);
+        Self::start(screen, Model::new(plan), end_was_asked, interrupt)
+            .inspect_err(|_| terminal::leave())
+    }
+
+    /// Draws on a screen; `ending` says whether somebody has asked for the end since it was called last.
+    fn start<B>(
+        screen: Terminal<B>,
+        model: Model,
+        ending: impl FnMut() -> io::Result<bool> + Send + 'static,
+        interrupt: Interrupt,
+    ) -> io::Result<Self>
+    where
+        B: Backend<Error: Send + Sync + 'static> + Send + 'static,
+    {
+        let (messages, incoming) = sync_channel(1);
+        let drawing =
+            thread::Builder::new().name(terminal::DRAWING.to_owned()).spawn(move || {
+                let drawn = draw(screen, model, &incoming, ending, &interrupt);
                 terminal::leave();
-                // The watcher finds somebody to leave its statuses with until the run is over.
-                while !matches!(incoming.recv(), Ok(Message::Close) | Err(_)) {}
-            })
-            .inspect_err(|_| terminal::leave())?;
+                // A terminal that has gone is no reason to end the run: the watcher finds somebody to leave
+                // its statuses with until it closes.
+                if drawn.is_err() {
+                    while let Ok(Message::Status(_)) = incoming.recv() {}
+                }
+            })?;
         Ok(Self { messages, drawing: Mutex::new(Some(drawing)) })
     }
 }
@@ -90,29 +104,40 @@ impl Drop for Live {
 }
 
 /// Draws until it is told to close.
-fn draw(
-    mut screen: Screen,
+fn draw<B>(
+    mut screen: Terminal<B>,
     mut model: Model,
     incoming: &Receiver<Message>,
+    mut ending: impl FnMut() -> io::Result<bool>,
     interrupt: &Interrupt,
-) -> io::Result<()> {
+) -> io::Result<()>
+where
+    B: Backend<Error: Send + Sync + 'static>,
+{
     loop {
         match incoming.recv_timeout(LOOK_EVERY) {
             Ok(Message::Status(status)) => model.take(*status),
             Err(RecvTimeoutError::Timeout) => {}
             Ok(Message::Close) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
         }
-        while event::poll(Duration::ZERO)? {
-            if is_end(&event::read()?) {
-                // Where keys are read as they come, Ctrl-C is one of them and no signal.
-                model.ending = true;
-                interrupt.strike();
-            }
+        if ending()? {
+            model.ending = true;
+            interrupt.strike();
         }
         model.ending |= interrupt.is_struck();
         // Takes a new size of the terminal into account.
-        screen.draw(|frame| screen::draw(frame, &model))?;
+        screen.draw(|frame| screen::draw(frame, &model)).map_err(io::Error::other)?;
     }
+}
+
+/// Whether a key was pressed that ends it. Where keys are read as they come, Ctrl-C is one of them and no
+/// signal.
+fn end_was_asked() -> io::Result<bool> {
+    let mut asked = false;
+    while event::poll(Duration::ZERO)? {
+        asked |= is_end(&event::read()?);
+    }
+    Ok(asked)
 }
 
 fn is_end(event: &Event) -> bool {
@@ -124,9 +149,39 @@ fn is_end(event: &Event) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use ratatui::backend::TestBackend;
     use ratatui::crossterm::event::KeyEvent;
 
     use super::*;
+    use crate::args::tests::plan;
+    use crate::report::status::tests::status;
+
+    fn start(ending: impl FnMut() -> io::Result<bool> + Send + 'static) -> (Live, Interrupt) {
+        let screen = Terminal::new(TestBackend::new(80, 24)).unwrap();
+        let (model, interrupt) = (Model::new(&plan(&[]).unwrap()), Interrupt::default());
+        (Live::start(screen, model, ending, interrupt.clone()).unwrap(), interrupt)
+    }
+
+    #[test]
+    fn the_first_wish_that_it_end_is_passed_on_and_the_run_closes_it() {
+        let mut keys = [false, true].into_iter();
+        let (live, interrupt) = start(move || Ok(keys.next().unwrap_or_default()));
+        while !interrupt.is_struck() {
+            live.show(status());
+            thread::yield_now();
+        }
+        live.close();
+        live.close();
+        live.show(status());
+    }
+
+    #[test]
+    fn a_terminal_that_has_gone_keeps_nobody_waiting() {
+        let (live, interrupt) = start(|| Err(io::ErrorKind::BrokenPipe.into()));
+        (0..100).for_each(|_| live.show(status()));
+        live.close();
+        assert!(!interrupt.is_struck(), "the run goes on");
+    }
 
     #[test]
     fn only_the_keys_that_end_a_run_end_it() {

@@ -46,8 +46,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &Model) {
     parts::rates(frame, table, model, status);
     frame.render_widget(Paragraph::new(so_far).wrap(Wrap { trim: true }), bottom);
     let (left, map) = if wide {
-        let [left, map] =
-            Layout::horizontal([Constraint::Length(78), Constraint::Min(0)]).areas(middle);
+        let columns = Layout::horizontal([Constraint::Length(78), Constraint::Min(0)]).spacing(2);
+        let [left, map] = columns.areas(middle);
         (left, map)
     } else {
         let times = times.min(middle.height);
