@@ -102,6 +102,15 @@ impl Page {
     pub(crate) fn plot(&mut self, title: &str, seconds: f64, lines: &[Line], scale: Scale) {
         let title = escape(title);
         self.add(format_args!("<figure><figcaption><h3>{title}</h3></figcaption>"));
+        // Beside the plot, where it covers no line.
+        if lines.len() > 1 {
+            self.0.push_str("<p class=\"legend\">");
+            for (line, colour) in lines.iter().zip(plot::colours()) {
+                let name = escape(&line.name);
+                self.add(format_args!("<span style=\"--line:{colour}\">{name}</span> "));
+            }
+            self.0.push_str("</p>");
+        }
         match plot::plot(seconds, lines, scale) {
             Ok(svg) => {
                 let label = title.replace('"', "&quot;");

@@ -24,6 +24,11 @@ pub(crate) struct Line {
     pub(crate) points: Vec<(f64, f64)>,
 }
 
+/// The colours of lines in their order, as a page writes them.
+pub(super) fn colours() -> impl Iterator<Item = String> {
+    COLOURS.iter().cycle().map(|RGBColor(r, g, b)| format!("#{r:02x}{g:02x}{b:02x}"))
+}
+
 /// How the values of a plot are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scale {
@@ -81,6 +86,7 @@ fn draw<'a, 'svg: 'a, Y>(
 where
     Y: Ranged<ValueType = f64> + ValueFormatter<f64>,
 {
+    let length = chart.x_range().end;
     chart
         .configure_mesh()
         .light_line_style(TRANSPARENT)
@@ -89,37 +95,26 @@ where
         .label_style(("sans-serif", 13))
         .x_labels(8)
         .y_labels(6)
-        .x_label_formatter(&|seconds| clock(*seconds))
+        .x_label_formatter(&|seconds| clock(*seconds, length))
         .y_label_formatter(&|value| scale.label(*value))
         .draw()?;
     for (line, colour) in lines.iter().zip(COLOURS.iter().cycle()) {
         let points = line.points.iter().copied().filter(|(_, value)| scale.has(*value));
         let points: Vec<_> = points.collect();
-        let drawn =
-            chart.draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)))?;
-        if lines.len() > 1 {
-            drawn.label(line.name.as_str()).legend(move |(x, y)| {
-                PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(3))
-            });
-        }
+        chart.draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)))?;
         // One sample makes no line.
         if let [point] = points[..] {
             chart.draw_series([Circle::new(point, 3, colour.filled())])?;
         }
     }
-    if lines.len() > 1 {
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperRight)
-            .background_style(WHITE.mix(0.8))
-            .label_font(("sans-serif", 13))
-            .draw()?;
-    }
     Ok(())
 }
 
-/// Seconds as a clock of the run shows them.
-fn clock(seconds: f64) -> String {
+/// Seconds as a clock of a run of such a length shows them.
+fn clock(seconds: f64, length: f64) -> String {
+    if length < 10.0 {
+        return format!("{seconds:.1} s");
+    }
     let seconds = seconds as u64;
     match seconds {
         0..120 => format!("{seconds} s"),
@@ -148,7 +143,8 @@ mod tests {
 
     #[test]
     fn a_clock_grows_with_the_run() {
-        let shown = [5.0, 130.0, 9_000.0].map(clock);
+        let shown = [5.0, 130.0, 9_000.0].map(|seconds| clock(seconds, 9_000.0));
         assert_eq!(shown, ["5 s", "2:10 min", "2:30 h"]);
+        assert_eq!(clock(1.5, 3.0), "1.5 s");
     }
 }
