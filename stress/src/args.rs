@@ -12,6 +12,7 @@ use crate::crew::freezer::Freezes;
 use crate::part::Kind;
 use crate::plan::{Plan, Plant};
 use crate::replay::ReplayArgs;
+use crate::schedule::Stretch;
 use crate::session::ReportArgs;
 use crate::view::ViewArgs;
 
@@ -33,6 +34,8 @@ Examples:
     latchless-stress run --only agents --freeze 3
   A small pool and many threads, ended by count:
     latchless-stress run --blocks 64 --threads 32 --rounds 20
+  Ten minutes at the limit, then two rounds of calm, and so on:
+    latchless-stress run --duration 2h --phases near-exhaustion=10m,calm=2
   A long mix from a file, for an hour instead of what the file says:
     latchless-stress run --config stress/examples/long-mix.toml --duration 1h
   Lines instead of the live view:
@@ -123,6 +126,11 @@ pub(crate) struct RunArgs {
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(..1 << 62))]
     first_round: u64,
 
+    /// Phases in the order in which they come, again and again, each with rounds or a time: calm=3,burst=10m.
+    /// All in turn, a round each, by default.
+    #[arg(long, value_name = "PHASE=LENGTH", value_delimiter = ',')]
+    phases: Vec<Stretch>,
+
     /// Time without an operation after which a thread counts as stalled, which breaks the run.
     #[arg(long, default_value = "1m", value_name = "TIME", value_parser = duration)]
     stall_after: Duration,
@@ -188,6 +196,7 @@ impl RunArgs {
             threads: self.threads.unwrap_or_else(|| (2 * cores).clamp(4, 1_024) as u16),
             blocks: self.blocks,
             first_round: self.first_round,
+            phases: self.phases.clone(),
             duration,
             rounds: self.rounds,
             stall_after: self.stall_after,
@@ -283,6 +292,9 @@ pub(crate) mod tests {
             &["--only", "lunch"],
             &["--freeze", "-1"],
             &["--freeze", "often"],
+            &["--phases", "lunch=1"],
+            &["--phases", "calm=0"],
+            &["--phases", "calm=soon"],
         ] {
             assert!(plan(args).is_err(), "{args:?}");
         }

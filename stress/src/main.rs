@@ -25,6 +25,7 @@ mod repeat;
 mod replay;
 mod report;
 mod run;
+mod schedule;
 mod seed;
 mod session;
 mod stop;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::crew::freezer::Freezes;
 use crate::humane;
 use crate::part::Kind;
+use crate::schedule::Stretch;
 
 /// A whole run, as it was asked for. A report keeps it, so that the run can be repeated.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,6 +21,8 @@ pub(crate) struct Plan {
     /// Blocks of the pool.
     pub(crate) blocks: u32,
     pub(crate) first_round: u64,
+    /// How long the phases last, in order; all take turns, a round each, where nothing is said.
+    pub(crate) phases: Vec<Stretch>,
     #[serde(with = "humane::maybe")]
     pub(crate) duration: Option<Duration>,
     /// Rounds of each part.

@@ -23,6 +23,8 @@ impl Plan {
             first_round: round,
             duration: None,
             rounds: Some(1),
+            // Its number says its phase.
+            phases: Vec::new(),
             ..self.clone()
         }
     }
@@ -49,6 +51,10 @@ impl Plan {
         }
         if self.parts != Kind::ALL {
             self.parts.iter().for_each(|part| option("only", part));
+        }
+        if !self.phases.is_empty() {
+            let phases = self.phases.iter().map(ToString::to_string).collect::<Vec<_>>();
+            option("phases", &phases.join(","));
         }
         if self.stall_after != STALL_AFTER {
             option("stall-after", &time(self.stall_after));
@@ -84,6 +90,7 @@ mod tests {
             &["--seed", "1"][..],
             &["--chaos", "--duration", "1h 30m", "--only", "agents", "--only", "pool"],
             &["--rounds", "3", "--first-round", "7", "--freeze", "0.25", "--plant", "leak"],
+            &["--phases", "calm=2,burst=1h 30m", "--phases", "near-exhaustion"],
             &["--threads", "9", "--blocks", "77", "--faults", "--stall-after", "150ms"],
         ] {
             let asked = plan(args).unwrap();
@@ -95,10 +102,12 @@ mod tests {
 
     #[test]
     fn a_round_alone_is_of_its_part_and_by_count() {
-        let night = plan(&["--chaos", "--duration", "8h", "--seed", "5"]).unwrap();
+        let night = plan(&["--chaos", "--duration", "8h", "--seed", "5", "--phases", "calm=3"]);
+        let night = night.unwrap();
         let alone = night.round_alone(Kind::Agents, 17);
         assert_eq!((alone.rounds, alone.duration, alone.first_round), (Some(1), None, 17));
         assert_eq!((alone.seed, alone.freezes), (5, night.freezes));
+        assert!(alone.phases.is_empty());
         assert!(alone.command().contains(" --first-round 17 --rounds 1 --only agents "));
     }
 }

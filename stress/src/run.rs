@@ -10,6 +10,7 @@ use crate::crew::{Ground, message_of};
 use crate::part::Part;
 use crate::phase::Phase;
 use crate::plan::Plan;
+use crate::schedule::Schedule;
 use crate::stop::Broken;
 use crate::tally::Counts;
 use crate::view::View;
@@ -19,9 +20,10 @@ use crate::watch::{Seen, Watcher};
 /// A part, and how far it is.
 pub(crate) struct Running {
     pub(crate) part: Box<dyn Part>,
-    first_round: u64,
     /// Rounds that have begun.
     rounds: AtomicU64,
+    /// The number of the last one.
+    round: AtomicU64,
 }
 
 impl Running {
@@ -31,19 +33,22 @@ impl Running {
 
     /// The round that has begun last.
     pub(crate) fn round(&self) -> u64 {
-        self.first_round + self.rounds().saturating_sub(1)
+        self.round.load(Ordering::Acquire)
     }
 
     /// Round after round, until it is over.
     fn run(&self, ground: &Ground, plan: &Plan) {
+        let mut schedule = Schedule::new(&plan.phases, plan.first_round);
         while !ground.stop.is_stopped() && plan.rounds.is_none_or(|rounds| self.rounds() < rounds) {
+            let round = schedule.next(Instant::now());
+            self.round.store(round, Ordering::Release);
             self.rounds.fetch_add(1, Ordering::Release);
-            self.part.round(ground, self.round());
+            self.part.round(ground, round);
             // What broke in the round leaves things behind: only the first counts.
             if ground.stop.what_broke().is_none()
-                && let Err(violation) = self.part.check(self.round())
+                && let Err(violation) = self.part.check(round)
             {
-                ground.check_failed(self.part.kind(), self.round(), violation);
+                ground.check_failed(self.part.kind(), round, violation);
             }
         }
         if ground.stop.what_broke().is_none()
@@ -98,8 +103,8 @@ struct Site {
 
 impl Site {
     fn new(plan: &Plan) -> anyhow::Result<Self> {
-        let running =
-            |part| Running { part, first_round: plan.first_round, rounds: AtomicU64::new(0) };
+        let round = || AtomicU64::new(plan.first_round);
+        let running = |part| Running { part, rounds: AtomicU64::new(0), round: round() };
         Ok(Self {
             parts: plan
                 .parts
@@ -219,6 +224,7 @@ mod tests {
             threads: 4,
             blocks: 1_000,
             first_round: 0,
+            phases: Vec::new(),
             duration: None,
             rounds: Some(rounds),
             stall_after: Duration::MAX,
@@ -329,6 +335,17 @@ mod tests {
         let endless = Plan { rounds: None, ..plan(&Kind::ALL, 0) };
         let outcome = super::run(&endless, &AtomicBool::new(true), &Nobody, |_| {}).unwrap();
         assert!(matches!(outcome.ending, Ending::Interrupted), "{:?}", outcome.ending);
+    }
+
+    #[test]
+    fn only_the_phases_that_were_asked_for_are_run() {
+        let phases = ["calm=1", "burst=2"].map(|text| text.parse().unwrap()).to_vec();
+        let outcome = run(&Plan { phases, ..plan(&[Kind::Pool], 3) });
+        assert_held(&outcome);
+        let counts = &outcome.parts[0].counts;
+        let of = |name| counts.columns.actions.iter().position(|action| *action == name).unwrap();
+        // As often in calm, and far less often in a burst; more often where agents come and go.
+        assert!(counts.actions[of("reregister")] < counts.actions[of("free-agent")]);
     }
 
     #[test]
