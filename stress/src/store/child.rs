@@ -18,7 +18,7 @@ use super::told::{Teller, Told};
 use super::worker::{Post, Worker};
 use crate::crew::Ground;
 use crate::crew::freezer::{Freezes, freeze};
-use crate::crew::roll::Watchdog;
+use crate::crew::roll::{Entry, Watchdog};
 use crate::part::Kind;
 use crate::seed::generator;
 use crate::stop::Broken;
@@ -76,7 +76,10 @@ fn work(life: &Life) -> anyhow::Result<()> {
         if let Some((per_second, time)) = life.freezes {
             let freezes = Freezes { per_second, time };
             let (ground, froze, seed) = (&ground, &froze, life.seed ^ life.number);
-            scope.spawn(move || freeze(ground, freezes, seed, froze));
+            let struck = move |_: &Entry, _, _| {
+                froze.fetch_add(1, Ordering::Relaxed);
+            };
+            scope.spawn(move || freeze(ground, freezes, seed, struck));
         }
         ground.round(Kind::Store, life.round, life.threads, |thread, present| {
             let decisions = life.round * LIVES + life.number;
