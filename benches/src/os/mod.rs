@@ -4,3 +4,4 @@
 pub mod counting;
 #[cfg(target_os = "linux")]
 pub mod scheduling;
+pub mod trim;

@@ -37,7 +37,7 @@ const MIX: Mix<Action, 11> = Mix([
     (Action::CancelById, "cancel-by-id", [10, 30, 10, 20, 10, 10, 10]),
     (Action::Vanish, "vanish", [10, 40, 20, 60, 10, 10, 10]),
     (Action::BadRequest, "bad-request", [10, 10, 10, 10, 40, 10, 10]),
-    (Action::Swap, "swap", [1, 1, 1, 1, 1, 1, 20]),
+    (Action::Swap, "swap", [1, 1, 1, 1, 1, 1, 60]),
     (Action::FailedLoad, "failed-load", [1, 1, 1, 1, 1, 1, 10]),
     (Action::Spoil, "spoil", [2, 2, 2, 2, 2, 5, 5]),
     (Action::Leave, "leave", [1, 1, 1, 40, 1, 1, 1]),

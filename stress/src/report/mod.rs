@@ -209,7 +209,7 @@ impl fmt::Display for Report {
                 grouped(part.most_in_flight),
             )?;
         }
-        let Resources { resident, descriptors, threads } = self.most;
+        let Resources { resident, descriptors, threads, .. } = self.most;
         write!(
             f,
             "  {} looks while running; at most {}, {descriptors} descriptors, {threads} threads",

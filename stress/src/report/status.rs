@@ -112,7 +112,7 @@ impl fmt::Display for Status {
             }
             writeln!(f)?;
         }
-        let Resources { resident, descriptors, threads } = self.resources;
+        let Resources { resident, descriptors, threads, .. } = self.resources;
         write!(
             f,
             "[{elapsed:>7}] process {} | {descriptors} descriptors | {threads} threads | {} frozen",

@@ -102,12 +102,14 @@ pub(crate) struct Store {
     /// Tasks that were stored in this round, and of them those that have ended.
     tasks: AtomicU64,
     ended: AtomicU64,
+    /// Threads of children that were frozen, in the whole run.
+    frozen: AtomicU64,
 }
 
 impl Store {
     pub(crate) fn new(plan: &Plan) -> Self {
-        let tally = Tally::new(&COLUMNS);
-        Self { plan: plan.clone(), tally, tasks: AtomicU64::new(0), ended: AtomicU64::new(0) }
+        let [tasks, ended, frozen] = [(); 3].map(|()| AtomicU64::new(0));
+        Self { plan: plan.clone(), tally: Tally::new(&COLUMNS), tasks, ended, frozen }
     }
 
     /// Life after life on one database.
@@ -158,7 +160,10 @@ impl Store {
         let mut came = |came: Came| counts.outcomes[came as usize] += 1;
         let mut timed = None;
         match told {
-            Told::Ready | Told::Froze(_) | Told::Broken(_) => {}
+            Told::Ready | Told::Broken(_) => {}
+            Told::Froze(count) => {
+                self.frozen.fetch_add(*count, Ordering::Relaxed);
+            }
             Told::Did(action) => {
                 if let Some(count) = counts.actions.get_mut(*action) {
                     *count += 1;
@@ -234,5 +239,9 @@ impl Part for Store {
 
     fn tally(&self) -> &Tally {
         &self.tally
+    }
+
+    fn gauges(&self) -> Vec<(&'static str, u64)> {
+        vec![("frozen in the child", self.frozen.load(Ordering::Relaxed))]
     }
 }

@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use latchless_benches::os::trim::give_back_free_memory;
+
 pub(crate) use self::growth::Growth;
 use self::growth::Tracks;
 use self::resources::Resources;
@@ -74,7 +76,7 @@ impl Watcher<'_> {
         let mut seen = Seen { most: vec![Fill::default(); self.parts.len()], ..Seen::default() };
         let mut dog = Watchdog::default();
         let mut tracks = Tracks::new(self.judge_after);
-        let [mut visited, mut weighed] = [begun; 2];
+        let [mut visited, mut weighed, mut trimmed] = [begun; 3];
         let [mut told, mut sampled] = [self.since(begun), self.since(begun)];
         loop {
             let fills = self.look(&mut seen);
@@ -95,6 +97,10 @@ impl Watcher<'_> {
             }
             if now.duration_since(weighed) >= WEIGH_EVERY {
                 weighed = now;
+                if now.duration_since(trimmed) >= tracks.trim_every() {
+                    trimmed = now;
+                    give_back_free_memory();
+                }
                 tracks.see(begun.elapsed(), &Resources::now());
             }
             if self.over.load(Ordering::Acquire) {
@@ -189,6 +195,7 @@ impl Watcher<'_> {
         let resources = Resources::now();
         let most = &mut seen.most_resources;
         most.resident = most.resident.max(resources.resident);
+        most.anonymous = most.anonymous.max(resources.anonymous);
         most.descriptors = most.descriptors.max(resources.descriptors);
         most.threads = most.threads.max(resources.threads);
         let parts = parts.iter().zip(fills);

@@ -9,6 +9,8 @@ use serde::Serialize;
 pub(crate) struct Resources {
     /// Resident memory, in bytes.
     pub(crate) resident: u64,
+    /// Of that, what is not of files: the pages of a model that is mapped come and go as the system pleases.
+    pub(crate) anonymous: u64,
     /// Open files, sockets and pipes.
     pub(crate) descriptors: u64,
     pub(crate) threads: u64,
@@ -22,8 +24,10 @@ impl Resources {
             let line = status.lines().find_map(|line| line.strip_prefix(name))?;
             line.split_whitespace().next()?.parse().ok()
         };
+        let bytes = |name| number(name).map_or(0, |kib: u64| kib * 1024);
         Self {
-            resident: number("VmRSS:").map_or(0, |kib: u64| kib * 1024),
+            resident: bytes("VmRSS:"),
+            anonymous: bytes("RssAnon:"),
             // One of them is the folder itself, being read.
             descriptors: fs::read_dir("/proc/self/fd")
                 .map_or(0, |folder| folder.count().saturating_sub(1) as u64),
@@ -43,6 +47,8 @@ mod tests {
         // Not optimised away, as what nobody looks at may be.
         let pages = std::hint::black_box(vec![1_u8; 64 << 20]);
         let now = Resources::now();
-        assert!(now.resident >= before.resident + pages.len() as u64 / 2, "{before:?} {now:?}");
+        let half = pages.len() as u64 / 2;
+        assert!(now.resident >= before.resident + half, "{before:?} {now:?}");
+        assert!(now.anonymous >= before.anonymous + half, "{before:?} {now:?}");
     }
 }

@@ -10,8 +10,9 @@ use super::resources::Resources;
 use crate::part::Fill;
 use crate::tally::Counts;
 
-/// Samples that are kept at most.
-const MOST: usize = 1_200;
+/// Samples that are kept at most: as many as a plot shows, and few enough that the run's own growth does not
+/// hide another one.
+const MOST: usize = 300;
 
 /// Percentiles of a timed operation, in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -53,6 +53,10 @@ impl Track {
         Self { bucket, least: Vec::new(), now: None, over: Duration::ZERO }
     }
 
+    pub(super) fn bucket(&self) -> Duration {
+        self.bucket
+    }
+
     /// The number is `value`, `at` so much after the beginning of the run.
     pub(crate) fn see(&mut self, at: Duration, value: u64) {
         let value = value as f64;
