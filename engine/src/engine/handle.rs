@@ -346,7 +346,9 @@ pub(crate) fn end_lanes(lanes: &[Arc<Shared>]) -> bool {
     }
     let waits = !lanes.iter().any(|lane| is_own_thread(lane));
     if waits {
-        lanes.iter().for_each(|lane| join(lane));
+        for lane in lanes {
+            join(lane);
+        }
     }
     waits
 }

@@ -374,10 +374,10 @@ fn a_lane_that_is_stepped_after_a_panic_ends_everything() {
     let mut streams =
         [(), ()].map(|()| engine.submit(agent, Request::text("x").max_tokens(4)).unwrap());
     catch_unwind(AssertUnwindSafe(|| lane.step())).unwrap_err();
-    let late = engine.submit(agent, Request::text("x")).unwrap();
+    let mut late = engine.submit(agent, Request::text("x")).unwrap();
     let report = lane.step();
     assert!((report.ended, report.closed) == (3, true), "{report:?}");
-    for stream in streams.iter_mut().chain([&mut { late }]) {
+    for stream in streams.iter_mut().chain([&mut late]) {
         assert_eq!(reason(stream), FinishReason::Failed(RequestError::LaneGone));
     }
     assert!(lane.step().closed);

@@ -39,7 +39,7 @@ fn with_table(text: &str) -> Option<String> {
 
 fn table() -> String {
     let row = |mutant: &Mutant| {
-        let Mutant { name, weakens, build, killer, file } = mutant;
+        let Mutant { name, weakens, build, killer, file, .. } = mutant;
         let short = killer.rsplit("::").next().unwrap_or(killer);
         let place = match (build, file) {
             (Build::Loom, _) => "loom".to_owned(),
