@@ -103,6 +103,17 @@ pub enum StoreError {
         /// The version that is stored; 0 for none.
         found: u64,
     },
+    /// There is no such file and none can be made, or it is none.
+    #[error(
+        "{} cannot be opened: {reason}; name a file in a folder that exists and may be written",
+        path.display()
+    )]
+    CannotOpen {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        reason: String,
+    },
     /// The file is no database.
     #[error("{} is no database; name another file", path.display())]
     NotADatabase {

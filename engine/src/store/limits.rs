@@ -21,10 +21,19 @@ pub(super) fn name(what: &'static str, name: &str) -> Result<(), StoreError> {
         "contains a path separator"
     } else if name.chars().any(char::is_control) {
         "contains a control character"
+    } else if name.chars().any(is_unseen) {
+        "contains a character that cannot be seen"
     } else {
         return Ok(());
     };
     Err(StoreError::Name { what, name: name.chars().take(40).collect(), problem })
+}
+
+/// Characters that change how others are shown, or are not shown themselves: two names that look alike could be
+/// two documents, and one that is written backwards could look like any other.
+fn is_unseen(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// Refuses a text of more than a million characters.
@@ -113,6 +122,8 @@ mod tests {
             ("a\\b", "separator"),
             ("a\0", "control"),
             ("a\nb", "control"),
+            ("a\u{202e}b", "seen"),
+            ("a\u{200b}", "seen"),
         ] {
             let error = name("key", bad).unwrap_err().to_string();
             assert!(error.contains(problem), "{error}");

@@ -106,6 +106,15 @@ pub struct TaskCounts {
     pub skipped: u64,
 }
 
+/// How long a task has been pending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TaskAge {
+    /// The task.
+    pub task: TaskId,
+    /// Since it was submitted, by the store's clock.
+    pub age: Duration,
+}
+
 /// What a store did since it was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StoreStats {
@@ -195,6 +204,13 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// See [`Store`].
     fn task_counts(&self, plan: Option<PlanId>) -> Result<TaskCounts, StoreError>;
+
+    /// Of the tasks of a plan, or of all plans, that could be claimed now, the one that was submitted first, and
+    /// how long ago that was. One that came back from an agent counts from its submission on, too.
+    ///
+    /// # Errors
+    /// See [`Store`].
+    fn oldest_pending(&self, plan: Option<PlanId>) -> Result<Option<TaskAge>, StoreError>;
 
     /// Claims the first task that `agent` may do: highest priority first, of equals the oldest, of its own
     /// type or of any. One atomic operation: no task is claimed twice. Claims whose lease has ended are

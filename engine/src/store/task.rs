@@ -1,6 +1,7 @@
 //! Tasks: what is to be done, who does it, and until when.
 
 use std::fmt;
+use std::time::Duration;
 
 /// Of the tasks that can be claimed, the one with the highest priority goes first, and of equals the oldest.
 /// The priorities are those of the core's queue in memory.
@@ -154,6 +155,8 @@ pub struct Claim {
     pub attempt: u32,
     /// When the lease ends, by the store's clock.
     pub lease_until_ms: u64,
+    /// How long the task has waited since it was submitted; `None` of one that an older version has stored.
+    pub waited: Option<Duration>,
     /// Tells this claim from one with the same number that was never committed.
     pub(super) nonce: i64,
 }

@@ -34,6 +34,7 @@ impl Failures {
         let path = self.path.clone();
         let reason = || error.to_string();
         match error.sqlite_error_code() {
+            Some(ErrorCode::CannotOpen) => StoreError::CannotOpen { path, reason: reason() },
             Some(ErrorCode::NotADatabase) => StoreError::NotADatabase { path },
             Some(ErrorCode::ReadOnly) => StoreError::ReadOnly { path },
             Some(ErrorCode::DiskFull) => StoreError::Full { path },

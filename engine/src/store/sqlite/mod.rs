@@ -2,6 +2,7 @@
 
 mod failure;
 mod finish;
+mod open;
 mod plans;
 mod readers;
 mod schema;
@@ -17,16 +18,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OpenFlags};
-
 use self::failure::Failures;
+use self::open::open;
 use self::readers::Readers;
 use self::work::WorkBell;
-use self::writer::{Writer, Writing};
+use self::writer::{Undo, Writer, Writing};
 use super::{
     Change, Changeset, ChangesetId, Claim, Clock, Document, Durability, Expect, Finish, NewTask,
-    Output, Plan, PlanId, Scope, Store, StoreError, StoreStats, SystemClock, Task, TaskCounts,
-    TaskId, ToolCall, WorkSeen, graph, limits,
+    Output, Plan, PlanId, Scope, Store, StoreError, StoreStats, SystemClock, Task, TaskAge,
+    TaskCounts, TaskId, ToolCall, WorkSeen, graph, limits,
 };
 
 /// How often a wait for work looks whether another process has committed.
@@ -75,12 +75,12 @@ impl fmt::Debug for StoreOptions {
 ///
 /// Several threads share one; several processes may open one file at the same time: claims are atomic
 /// among them too. The file must be on a disk of this machine, because the log is shared in memory.
-#[derive(Debug)]
 pub struct SqliteStore {
     // In this order: the writer commits what it has before the readers go.
     writer: Writer,
     readers: Readers,
     bell: Arc<WorkBell>,
+    clock: Arc<dyn Clock>,
     outputs_per_agent: u32,
     path: PathBuf,
 }
@@ -89,7 +89,7 @@ impl SqliteStore {
     /// Opens the database at `path`, which is made if need be, and brings its schema up to date.
     ///
     /// # Errors
-    /// [`StoreError::NotADatabase`], [`StoreError::Foreign`], [`StoreError::NewerSchema`],
+    /// [`StoreError::CannotOpen`], [`StoreError::NotADatabase`], [`StoreError::Foreign`], [`StoreError::NewerSchema`],
     /// [`StoreError::ReadOnly`], [`StoreError::Busy`]: the file is as it was.
     pub fn open(path: impl AsRef<Path>, options: StoreOptions) -> Result<Self, StoreError> {
         let path = path.as_ref().to_owned();
@@ -98,13 +98,14 @@ impl SqliteStore {
         let bell = Arc::new(WorkBell::default());
         let writer = Writer::start(
             connection,
-            options.clock,
+            Arc::clone(&options.clock),
             options.patience,
             failed.clone(),
             Arc::clone(&bell),
         )?;
         let readers = Readers::new(path.clone(), options.readers, options.patience, failed);
-        Ok(Self { writer, readers, bell, outputs_per_agent: options.outputs_per_agent, path })
+        let StoreOptions { clock, outputs_per_agent, .. } = options;
+        Ok(Self { writer, readers, bell, clock, outputs_per_agent, path })
     }
 
     /// The file.
@@ -149,7 +150,10 @@ impl SqliteStore {
         limits::name("agent type", kind)?;
         let (agent, kind) = (agent.to_owned(), kind.to_owned());
         let lease = milliseconds(lease);
-        self.write(durability, move |writing| tasks::claim(writing, plan, &agent, &kind, lease))
+        // What has expired is pending whether or not somebody gets it.
+        self.writer.write(durability, Undo::Statement, move |writing| {
+            tasks::claim(writing, plan, &agent, &kind, lease)
+        })
     }
 
     fn write<T: Send + 'static>(
@@ -157,43 +161,17 @@ impl SqliteStore {
         durability: Durability,
         work: impl FnOnce(&mut Writing<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.writer.write(durability, work)
+        self.writer.write(durability, Undo::Savepoint, work)
     }
 }
 
-/// A connection that may write, to a database whose schema is the newest.
-fn open(path: &Path, options: &StoreOptions, failed: &Failures) -> Result<Connection, StoreError> {
-    let of = |error: rusqlite::Error| failed.of(&error);
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-        | OpenFlags::SQLITE_OPEN_CREATE
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut connection = Connection::open_with_flags(path, flags).map_err(of)?;
-    connection.busy_timeout(options.patience).map_err(of)?;
-    // Asked before anything is written: what is refused stays as it is.
-    schema::check(&connection, path)?;
-    if connection.is_readonly("main").map_err(of)? {
-        return Err(StoreError::ReadOnly { path: path.into() });
+impl fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteStore")
+            .field("path", &self.path)
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
     }
-    let mode: String = connection
-        .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
-        .map_err(of)?;
-    if !mode.eq_ignore_ascii_case("wal") {
-        let reason = format!("it keeps no write-ahead log here, but {mode}");
-        return Err(StoreError::Database { path: path.into(), reason });
-    }
-    connection.pragma_update(None, "synchronous", "FULL").map_err(of)?;
-    connection.pragma_update(None, "foreign_keys", true).map_err(of)?;
-    schema::migrate(&mut connection, path)?;
-    if let Some(bytes) = options.max_bytes {
-        let page: u32 =
-            connection.pragma_query_value(None, "page_size", |row| row.get(0)).map_err(of)?;
-        let pages = i64::try_from(bytes / u64::from(page.max(1))).unwrap_or(i64::MAX);
-        connection
-            .pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))
-            .map_err(of)?;
-    }
-    connection.set_prepared_statement_cache_capacity(64);
-    Ok(connection)
 }
 
 /// A number that no other process has: the hasher's keys come from the system.
@@ -228,6 +206,16 @@ impl Store for SqliteStore {
 
     fn task_counts(&self, plan: Option<PlanId>) -> Result<TaskCounts, StoreError> {
         self.readers.read(|db| tasks::counts(db, plan))
+    }
+
+    fn oldest_pending(&self, plan: Option<PlanId>) -> Result<Option<TaskAge>, StoreError> {
+        let found = self.readers.read(|db| tasks::oldest_pending(db, plan))?;
+        let age = |(task, submitted, seen): (_, u64, u64)| {
+            // The database may have seen a later time than a clock that was set back.
+            let now = self.clock.now_ms().max(seen);
+            TaskAge { task, age: Duration::from_millis(now.saturating_sub(submitted)) }
+        };
+        Ok(found.map(age))
     }
 
     fn claim(
@@ -320,12 +308,12 @@ impl Store for SqliteStore {
     }
 
     fn wait_for_work(&self, seen: WorkSeen, at_most: Duration) -> Result<bool, StoreError> {
-        let until = Instant::now() + at_most;
+        let begun = Instant::now();
         loop {
             if self.work_committed()? != seen.committed {
                 return Ok(true);
             }
-            let left = until.saturating_duration_since(Instant::now());
+            let left = at_most.saturating_sub(begun.elapsed());
             if self.bell.wait(seen.here, left.min(LOOK_AGAIN)) {
                 return Ok(true);
             }

@@ -103,7 +103,8 @@ impl Readers {
         let mut lent = Lent { readers: self, connection: None };
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let opened = Connection::open_with_flags(&self.path, flags).and_then(|connection| {
-            connection.busy_timeout(self.wait)?;
+            super::open::wait_at_most(&connection, self.wait)?;
+            super::open::prepare_once(&connection)?;
             Ok(connection)
         });
         lent.connection = Some(opened.map_err(|error| self.failed.of(&error))?);

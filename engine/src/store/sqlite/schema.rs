@@ -11,7 +11,7 @@ use super::failure::Failures;
 const APPLICATION: i32 = 0x4C54_4348;
 
 /// What makes each version out of the one before. A step that was ever released is never changed.
-pub(super) const STEPS: [&str; 3] = [
+pub(super) const STEPS: [&str; 4] = [
     // 1: tasks. Statuses are numbers in the order of `TaskStatus`.
     "CREATE TABLE marks (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
      INSERT INTO marks VALUES ('clock', 0), ('work', 0);
@@ -79,6 +79,8 @@ pub(super) const STEPS: [&str; 3] = [
          content BLOB,
          PRIMARY KEY (scope, key)
      ) STRICT;",
+    // 4: when a task was submitted, in milliseconds since 1970; of older ones nobody knows it.
+    "ALTER TABLE tasks ADD COLUMN submitted INTEGER;",
 ];
 
 /// Refuses what is not ours or too new, without changing it.

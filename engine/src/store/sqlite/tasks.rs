@@ -1,5 +1,7 @@
 //! Tasks in SQL. Everything here runs inside the writer's transaction, or a reader's.
 
+use std::time::Duration;
+
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::super::{
@@ -12,6 +14,24 @@ const PENDING: i64 = TaskStatus::Pending as i64;
 
 /// A task that nobody has, with the number of its attempts as it is.
 const GIVE_BACK: &str = "status = 0, agent = NULL, nonce = NULL, lease_until = NULL";
+
+/// The task that is claimed next by an agent of a type, of one plan or of all: one look into the index for its
+/// own type, one for tasks that are for anybody, and not one over all tasks.
+pub(super) const FIRST: &str = "
+    SELECT id FROM (
+        SELECT * FROM (SELECT id, priority FROM tasks
+            WHERE status = 0 AND waiting = 0 AND agent_type = ?1 AND (?3 IS NULL OR plan = ?3)
+            ORDER BY priority DESC, id LIMIT 1)
+        UNION ALL
+        SELECT * FROM (SELECT id, priority FROM tasks
+            WHERE status = 0 AND waiting = 0 AND agent_type = ?2 AND (?3 IS NULL OR plan = ?3)
+            ORDER BY priority DESC, id LIMIT 1))
+    ORDER BY priority DESC, id LIMIT 1";
+
+/// Gives it to the agent.
+pub(super) const TAKE: &str = "
+    UPDATE tasks SET status = 1, attempt = attempt + 1, agent = ?2, nonce = ?3, lease_until = ?4
+    WHERE id = ?1 RETURNING plan, key, description, attempt, submitted";
 
 fn status(number: i64) -> TaskStatus {
     let known = usize::try_from(number).ok().and_then(|number| TaskStatus::ALL.get(number));
@@ -34,7 +54,8 @@ pub(super) fn create_plan(
     tasks: &[NewTask],
     edges: &[Vec<usize>],
 ) -> Result<PlanId, StoreError> {
-    let plan = insert_plan(writing.db, name, tasks, edges).map_err(|it| writing.error(&it))?;
+    let now = writing.now.min(i64::MAX as u64) as i64;
+    let plan = insert_plan(writing.db, name, tasks, edges, now).map_err(|it| writing.error(&it))?;
     writing.work |= !tasks.is_empty();
     Ok(plan)
 }
@@ -44,12 +65,13 @@ fn insert_plan(
     name: &str,
     tasks: &[NewTask],
     edges: &[Vec<usize>],
+    now: i64,
 ) -> rusqlite::Result<PlanId> {
     db.prepare_cached("INSERT INTO plans (name) VALUES (?)")?.execute([name])?;
     let plan = db.last_insert_rowid();
     let mut insert = db.prepare_cached(
-        "INSERT INTO tasks (plan, key, description, agent_type, priority, waiting)
-         VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT INTO tasks (plan, key, description, agent_type, priority, waiting, submitted)
+         VALUES (?, ?, ?, ?, ?, ?, ?)",
     )?;
     let mut ids = Vec::with_capacity(tasks.len());
     for (task, on) in tasks.iter().zip(edges) {
@@ -60,7 +82,8 @@ fn insert_plan(
             task.description,
             task.agent_type,
             rank,
-            waiting
+            waiting,
+            now
         ])?;
         ids.push(db.last_insert_rowid());
     }
@@ -122,6 +145,23 @@ pub(super) fn counts(db: &Connection, plan: Option<PlanId>) -> rusqlite::Result<
     Ok(counts)
 }
 
+/// Of the tasks that are pending and wait for no other, the one that was submitted first, of one plan or of
+/// all: when that was, and the latest time that the database knows of.
+pub(super) fn oldest_pending(
+    db: &Connection,
+    plan: Option<PlanId>,
+) -> rusqlite::Result<Option<(TaskId, u64, u64)>> {
+    let mut read = db.prepare_cached(
+        "SELECT id, submitted, (SELECT value FROM marks WHERE name = 'clock') FROM tasks
+         WHERE status = 0 AND waiting = 0 AND submitted IS NOT NULL AND (?1 IS NULL OR plan = ?1)
+         ORDER BY submitted, id LIMIT 1",
+    )?;
+    let row = |row: &Row<'_>| {
+        Ok((TaskId(row.get(0)?), row.get::<_, i64>(1)? as u64, row.get::<_, i64>(2)? as u64))
+    };
+    read.query_row([plan.map(|plan| plan.0)], row).optional()
+}
+
 pub(super) fn claim(
     writing: &mut Writing<'_>,
     plan: Option<PlanId>,
@@ -129,34 +169,21 @@ pub(super) fn claim(
     agent_type: &str,
     lease_ms: u64,
 ) -> Result<Option<Claim>, StoreError> {
-    take_back(writing, None)?;
+    if !writing.swept {
+        take_back(writing, None)?;
+    }
     let (now, nonce) = (writing.now, writing.nonce);
     let until = now.saturating_add(lease_ms).min(i64::MAX as u64);
+    // One that is over as soon as it is given is for the next claimer.
+    writing.swept = until > now;
     let claimed = || {
-        // One look into the index for each of the two types, and not one over all tasks.
-        let mut first = writing.db.prepare_cached(
-            "SELECT id FROM (
-                 SELECT * FROM (SELECT id, priority FROM tasks
-                     WHERE status = 0 AND waiting = 0 AND agent_type = ?1
-                         AND (?3 IS NULL OR plan = ?3)
-                     ORDER BY priority DESC, id LIMIT 1)
-                 UNION ALL
-                 SELECT * FROM (SELECT id, priority FROM tasks
-                     WHERE status = 0 AND waiting = 0 AND agent_type = ?2
-                         AND (?3 IS NULL OR plan = ?3)
-                     ORDER BY priority DESC, id LIMIT 1))
-             ORDER BY priority DESC, id LIMIT 1",
-        )?;
+        let mut first = writing.db.prepare_cached(FIRST)?;
         let plan = plan.map(|plan| plan.0);
         let named = params![agent_type, ANY_AGENT, plan];
         let found = first.query_row(named, |row| row.get(0)).optional()?;
         let Some(task) = found else { return Ok(None) };
         let task: i64 = task;
-        let mut take = writing.db.prepare_cached(
-            "UPDATE tasks SET status = 1, attempt = attempt + 1, agent = ?2, nonce = ?3,
-                 lease_until = ?4
-             WHERE id = ?1 RETURNING plan, key, description, attempt",
-        )?;
+        let mut take = writing.db.prepare_cached(TAKE)?;
         let claim = take.query_row(params![task, agent, nonce, until as i64], |row| {
             Ok(Claim {
                 task: TaskId(task),
@@ -166,6 +193,9 @@ pub(super) fn claim(
                 agent: agent.to_owned(),
                 attempt: row.get(3)?,
                 lease_until_ms: until,
+                waited: row
+                    .get::<_, Option<i64>>(4)?
+                    .map(|submitted| Duration::from_millis(now.saturating_sub(submitted as u64))),
                 nonce,
             })
         })?;
@@ -223,7 +253,7 @@ pub(super) fn start(writing: &Writing<'_>, claim: &Claim) -> Result<(), StoreErr
 }
 
 pub(super) fn renew(
-    writing: &Writing<'_>,
+    writing: &mut Writing<'_>,
     claim: &Claim,
     lease_ms: u64,
 ) -> Result<u64, StoreError> {
@@ -233,6 +263,7 @@ pub(super) fn renew(
         return Err(StoreError::Status { task: claim.task, from, to, hint });
     }
     let until = writing.now.saturating_add(lease_ms).min(i64::MAX as u64);
+    writing.swept &= until > writing.now;
     let update = || {
         let mut update =
             writing.db.prepare_cached("UPDATE tasks SET lease_until = ?2 WHERE id = ?1")?;

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::AtomicU64;
 
+use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::super::Durability::{Durable, Relaxed};
@@ -9,6 +10,7 @@ use super::super::{Priority, TaskStatus};
 use super::*;
 
 mod files;
+mod hostile;
 mod records;
 mod tasks;
 

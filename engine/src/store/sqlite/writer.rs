@@ -2,12 +2,12 @@
 //!
 //! SQLite has one writer at a time. Threads that each begin a transaction of their own wait for each other
 //! in a loop of sleeps, and each commit syncs the disk. So callers hand their writes to one thread. It
-//! carries out all that have come, each in a savepoint, commits them together, and answers: durable callers
-//! after the commit, relaxed ones before it. While the disk syncs, the next group gathers.
+//! carries out all that have come, each so that it can be taken back alone, commits them together, and answers:
+//! durable callers after the commit, relaxed ones before it. While the disk syncs, the next group gathers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -23,8 +23,8 @@ use super::work::WorkBell;
 const QUEUE: usize = 1_024;
 /// Writes of one group: one slow group must not hold up everybody.
 const GROUP: usize = 512;
-/// How long the thread waits for the callers of the last group to come back, at most. Much less than a sync
-/// takes, and nothing where they are back already or were alone.
+/// How long the thread waits for the callers of the last group to come back, at most. Less than a sync takes,
+/// and nothing where they are back already or were alone.
 const GATHER: Duration = Duration::from_micros(150);
 
 /// What a write may use besides the database.
@@ -36,12 +36,18 @@ pub(super) struct Writing<'a> {
     pub(super) nonce: i64,
     /// Set when there may be work that was not there before.
     pub(super) work: bool,
+    /// Set when no claim is left whose lease is over by now.
+    pub(super) swept: bool,
     /// Outputs that went.
     pub(super) dropped: u64,
     pub(super) failed: &'a Failures,
 }
 
-impl Writing<'_> {
+impl<'a> Writing<'a> {
+    pub(super) fn new(db: &'a Connection, now: u64, failed: &'a Failures) -> Self {
+        Self { db, now, nonce: 0, work: false, swept: false, dropped: 0, failed }
+    }
+
     pub(super) fn error(&self, error: &rusqlite::Error) -> StoreError {
         self.failed.of(error)
     }
@@ -72,10 +78,20 @@ pub(super) struct Writer {
 /// A write that somebody waits for.
 trait Write: Send {
     fn durability(&self) -> Durability;
+    fn undo(&self) -> Undo;
     /// Carries it out. True when it may stay.
     fn run(&mut self, writing: &mut Writing<'_>) -> bool;
     /// Tells the caller, once: how it went, or why it was taken back.
     fn answer(&mut self, taken_back: Option<&dyn Fn() -> StoreError>);
+}
+
+/// What takes a write back that is refused or fails, without the rest of its group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Undo {
+    /// A savepoint around it.
+    Savepoint,
+    /// SQLite, which takes back a statement that fails: for a write whose statements may each stand alone.
+    Statement,
 }
 
 /// Why a group was not committed.
@@ -93,6 +109,7 @@ impl From<rusqlite::Error> for GroupFailure {
 
 struct Call<T, F> {
     durability: Durability,
+    undo: Undo,
     work: Option<F>,
     outcome: Option<Result<T, StoreError>>,
     reply: Option<SyncSender<Result<T, StoreError>>>,
@@ -105,6 +122,10 @@ where
 {
     fn durability(&self) -> Durability {
         self.durability
+    }
+
+    fn undo(&self) -> Undo {
+        self.undo
     }
 
     fn run(&mut self, writing: &mut Writing<'_>) -> bool {
@@ -165,10 +186,11 @@ impl Writer {
     pub(super) fn write<T: Send + 'static>(
         &self,
         durability: Durability,
+        undo: Undo,
         work: impl FnOnce(&mut Writing<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (reply, answer) = sync_channel(1);
-        let call = Call { durability, work: Some(work), outcome: None, reply: Some(reply) };
+        let call = Call { durability, undo, work: Some(work), outcome: None, reply: Some(reply) };
         let queue = self.queue.as_ref().ok_or(StoreError::Closed)?;
         let begun = Instant::now();
         match queue.try_send(Box::new(call)) {
@@ -241,19 +263,19 @@ impl Desk {
         }
     }
 
-    /// Takes what is there, and waits a little for the callers of the last group.
+    /// Takes what is there, and waits a little for the callers of the last group. It does not sleep meanwhile:
+    /// each of them would have to wake it, and would run after it.
     fn gather(&self, group: &mut Vec<Box<dyn Write>>, calls: &Receiver<Box<dyn Write>>) {
         let until = Instant::now() + GATHER;
         while group.len() < GROUP {
-            let missing = group.len() < self.last_group;
-            let left = if missing {
-                until.saturating_duration_since(Instant::now())
-            } else {
-                Duration::ZERO
-            };
-            match calls.recv_timeout(left) {
+            match calls.try_recv() {
                 Ok(call) => group.push(call),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+                Err(TryRecvError::Empty)
+                    if group.len() < self.last_group && Instant::now() < until =>
+                {
+                    thread::yield_now();
+                }
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
             }
         }
     }
@@ -267,7 +289,7 @@ impl Desk {
         // SQLite's own wait is not used here: it knows no limit but one that is set.
         self.connection.busy_timeout(Duration::ZERO)?;
         let begun = self.begin_immediate();
-        self.connection.busy_timeout(self.patience)?;
+        super::open::wait_at_most(&self.connection, self.patience)?;
         begun?;
         let mut read =
             self.connection.prepare_cached("SELECT value FROM marks WHERE name = 'clock'")?;
@@ -311,27 +333,34 @@ impl Desk {
         Ok(())
     }
 
-    /// Runs every call in a savepoint of its own, and commits. Relaxed callers go on meanwhile.
+    /// Runs every call, takes back what is refused, and commits. Relaxed callers go on meanwhile.
     fn carry_out(
         &mut self,
         group: &mut [Box<dyn Write>],
         now: u64,
     ) -> Result<(bool, u64), GroupFailure> {
         let db = &self.connection;
-        let mut writing =
-            Writing { db, now, nonce: 0, work: false, dropped: 0, failed: &self.failed };
+        let mut writing = Writing::new(db, now, &self.failed);
         for call in group {
             self.nonce = self.nonce.wrapping_add(1);
             writing.nonce = self.nonce;
-            db.prepare_cached("SAVEPOINT call")?.execute([])?;
-            if !call.run(&mut writing) {
-                // A full disk ends the whole transaction: then there is no savepoint to go back to.
-                if db.is_autocommit() {
-                    return Err(GroupFailure::Ended);
-                }
-                db.prepare_cached("ROLLBACK TO call")?.execute([])?;
+            let savepoint = call.undo() == Undo::Savepoint;
+            if savepoint {
+                db.prepare_cached("SAVEPOINT call")?.execute([])?;
             }
-            db.prepare_cached("RELEASE call")?.execute([])?;
+            let stays = call.run(&mut writing);
+            // A full disk ends the whole transaction: then there is nothing to go back to.
+            if !stays && db.is_autocommit() {
+                return Err(GroupFailure::Ended);
+            }
+            if savepoint {
+                if !stays {
+                    db.prepare_cached("ROLLBACK TO call")?.execute([])?;
+                    // What it had swept is there again.
+                    writing.swept = false;
+                }
+                db.prepare_cached("RELEASE call")?.execute([])?;
+            }
             if call.durability() == Durability::Relaxed {
                 call.answer(None);
             }

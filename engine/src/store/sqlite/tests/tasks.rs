@@ -248,3 +248,76 @@ fn a_claim_in_one_plan_leaves_the_others_alone() {
     assert!(claims.iter().all(|claim| claim.plan == second));
     assert!(store.tasks(first).unwrap().iter().all(|task| task.attempt == 0));
 }
+
+/// SQLite prepares a statement anew for each value that is bound, unless it is told not to: that was half of what
+/// a claim cost.
+#[test]
+fn a_claim_prepares_nothing() {
+    let fixture = Fixture::new();
+    drop(fixture.open());
+    let failed = Failures::new(&fixture.path());
+    let connection = super::super::open(&fixture.path(), &fixture.options(), &failed).unwrap();
+    let mut writing = Writing::new(&connection, 1_000_000, &failed);
+    let tasks = independent(20);
+    let edges = vec![Vec::new(); tasks.len()];
+    super::super::tasks::create_plan(&mut writing, "p", &tasks, &edges).unwrap();
+    let mut claim = |kind: &str| {
+        super::super::tasks::claim(&mut writing, None, "a", kind, 1_000).unwrap().unwrap()
+    };
+    let agents = (0..10).map(|number| claim(&format!("kind {number}")).task);
+    assert_eq!(agents.collect::<HashSet<_>>().len(), 10);
+    for sql in [super::super::tasks::FIRST, super::super::tasks::TAKE] {
+        let statement = connection.prepare_cached(sql).unwrap();
+        let again = statement.get_status(rusqlite::StatementStatus::RePrepare);
+        let runs = statement.get_status(rusqlite::StatementStatus::Run);
+        assert_eq!((again, runs), (0, 10), "{sql}");
+    }
+}
+
+/// Claims of one group look once for leases that are over, and find one all the same that is over when it is
+/// given.
+#[test]
+fn a_lease_of_no_length_is_over_at_once() {
+    let fixture = Fixture::new();
+    let store = fixture.open();
+    store.create_plan("p", &independent(1), Durable).unwrap();
+    let claims: Vec<_> = thread::scope(|scope| {
+        let claim = || store.claim("a", "any", Duration::ZERO, Relaxed).unwrap();
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(claim)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let attempts: HashSet<_> = claims.into_iter().flatten().map(|claim| claim.attempt).collect();
+    assert_eq!(attempts, (1..9).collect());
+}
+
+#[test]
+fn pending_tasks_grow_old_by_the_stores_clock() {
+    let fixture = Fixture::new();
+    let store = fixture.open();
+    assert_eq!(store.oldest_pending(None).unwrap(), None);
+    let tasks = [NewTask::new("first", "x"), NewTask::new("second", "x").after("first")];
+    let plan = store.create_plan("p", &tasks, Durable).unwrap();
+    fixture.set_clock(1_000_000 + 5_000);
+    let other = store.create_plan("q", &independent(1), Durable).unwrap();
+    fixture.set_clock(1_000_000 + 7_000);
+    let age = |plan| {
+        let found = store.oldest_pending(plan).unwrap();
+        found.map(|TaskAge { task, age }| (task.0, age.as_secs()))
+    };
+    assert_eq!(
+        (age(None), age(Some(plan)), age(Some(other))),
+        (Some((1, 7)), Some((1, 7)), Some((3, 2)))
+    );
+    let first = claim(&store, "a").unwrap();
+    assert_eq!(first.waited, Some(Duration::from_secs(7)));
+    assert_eq!(
+        (age(None), age(Some(plan))),
+        (Some((3, 2)), None),
+        "what waits for others does not count"
+    );
+    store.release(&first, Durable).unwrap();
+    fixture.set_clock(1_000_000);
+    assert_eq!(age(Some(plan)), Some((1, 7)), "a clock that went back");
+    fixture.set_clock(1_000_000 + 9_000);
+    assert_eq!(claim(&store, "b").unwrap().waited, Some(Duration::from_secs(9)));
+}
