@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod seed;
+mod tails;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -13,11 +14,12 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use latchless_benches::machine;
-use latchless_benches::report::{figure, table, write_json};
+use latchless_benches::report::{figure, table, time, write_json};
 use latchless_engine::store::{Durability, NewTask, SqliteStore, Store, StoreOptions};
 use serde::Serialize;
 
 use crate::seed::SeedQueue;
+use crate::tails::{Latencies, Tail};
 
 const LEASE: Duration = Duration::from_hours(1);
 const AGENT_TYPE: &str = "any";
@@ -25,7 +27,8 @@ const AGENT_TYPE: &str = "any";
 type Failed = Box<dyn Error + Send + Sync>;
 
 /// Claims tasks from as many threads as a host has agents, each claim durable before the next, and prints
-/// claims a second beside the seeds' way: one immediate transaction a claim, one connection a thread.
+/// claims a second, and how long single ones took, beside the seeds' way: one immediate transaction a claim,
+/// one connection a thread.
 ///
 /// Both run on the same disk, in turns, round by round.
 #[derive(Debug, Parser)]
@@ -74,6 +77,27 @@ struct Row {
     durable_is_faster: f64,
     /// Writes of a commit, on average.
     writes_a_group: f64,
+    /// Of single claims, all rounds together.
+    durable_tail: Tail,
+    relaxed_tail: Tail,
+    one_transaction_each_tail: Tail,
+}
+
+/// What one way of claiming did in all rounds.
+struct Side {
+    rates: Vec<f64>,
+    latencies: Latencies,
+}
+
+impl Side {
+    fn new() -> Self {
+        Self { rates: Vec::new(), latencies: Latencies::new() }
+    }
+
+    fn add(&mut self, (rate, latencies): (f64, Latencies)) {
+        self.rates.push(rate);
+        self.latencies.add(&latencies);
+    }
 }
 
 fn main() -> ExitCode {
@@ -91,21 +115,25 @@ fn run(cli: &Cli) -> Result<(), Failed> {
     let mut rows = Vec::new();
     for &threads in &cli.threads {
         let threads = threads.max(1);
-        let (mut durable, mut relaxed, mut seeds, mut groups) = (vec![], vec![], vec![], vec![]);
+        let [mut durable, mut relaxed, mut seeds] = [(); 3].map(|()| Side::new());
+        let mut groups = Vec::new();
         for round in 0..rounds {
             let folder = match &cli.folder {
                 Some(folder) => tempfile::tempdir_in(folder)?,
                 None => tempfile::tempdir()?,
             };
             let path = |name: &str| folder.path().join(name);
-            let (rate, group) = ours(&path("durable"), tasks, threads, Durability::Durable)?;
-            durable.push(rate);
+            let (claimed, group) = ours(&path("durable"), tasks, threads, Durability::Durable)?;
+            durable.add(claimed);
             groups.push(group);
-            seeds.push(theirs(&path("seed"), tasks, threads)?);
-            relaxed.push(ours(&path("relaxed"), tasks, threads, Durability::Relaxed)?.0);
+            seeds.add(theirs(&path("seed"), tasks, threads)?);
+            relaxed.add(ours(&path("relaxed"), tasks, threads, Durability::Relaxed)?.0);
             eprintln!("{threads} threads: round {} of {rounds}", round + 1);
         }
-        let [durable, relaxed, seeds, groups] = [durable, relaxed, seeds, groups].map(median);
+        let [durable_tail, relaxed_tail, one_transaction_each_tail] =
+            [&durable, &relaxed, &seeds].map(|side| side.latencies.tail());
+        let [durable, relaxed, seeds, groups] =
+            [durable.rates, relaxed.rates, seeds.rates, groups].map(median);
         rows.push(Row {
             threads,
             durable,
@@ -113,6 +141,9 @@ fn run(cli: &Cli) -> Result<(), Failed> {
             one_transaction_each: seeds,
             durable_is_faster: durable / seeds,
             writes_a_group: groups,
+            durable_tail,
+            relaxed_tail,
+            one_transaction_each_tail,
         });
     }
     let figures = Figures { machine: machine::describe(), tasks, rounds, rows };
@@ -137,7 +168,21 @@ fn print(figures: &Figures) {
         ]
     };
     let rows: Vec<_> = figures.rows.iter().map(row).collect();
-    println!("{}", table(head, &rows));
+    println!("{}\n", table(head, &rows));
+    let head = ["threads", "a claim", "p50", "p99", "p99.9", "longest"];
+    let line = |threads: usize, way: &str, tail: Tail| {
+        let Tail { p50_ns, p99_ns, p999_ns, max_ns, .. } = tail;
+        let [p50, p99, p999, max] = [p50_ns, p99_ns, p999_ns, max_ns].map(time);
+        [threads.to_string(), way.to_owned(), p50, p99, p999, max]
+    };
+    let lines = |row: &Row| {
+        [
+            line(row.threads, "durable", row.durable_tail),
+            line(row.threads, "one transaction each", row.one_transaction_each_tail),
+            line(row.threads, "relaxed", row.relaxed_tail),
+        ]
+    };
+    println!("{}", table(head, &figures.rows.iter().flat_map(lines).collect::<Vec<_>>()));
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -145,18 +190,18 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// Claims a second of our store, and writes a group.
+/// Claims a second of our store, how long each took, and writes a group.
 fn ours(
     path: &Path,
     tasks: usize,
     threads: usize,
     durability: Durability,
-) -> Result<(f64, f64), Failed> {
+) -> Result<((f64, Latencies), f64), Failed> {
     let store = SqliteStore::open(path, StoreOptions::default())?;
     let plan: Vec<_> = (0..tasks).map(|number| NewTask::new(number.to_string(), "x")).collect();
     store.create_plan("bench", &plan, Durability::Durable)?;
     let before = store.stats();
-    let rate = claimed(tasks, threads, || {
+    let claimed = claimed(tasks, threads, || {
         Ok(|agent: &str| {
             let claim = store.claim(agent, AGENT_TYPE, LEASE, durability)?;
             Ok(claim.map(|claim| claim.task.0))
@@ -164,11 +209,11 @@ fn ours(
     })?;
     let after = store.stats();
     let groups = (after.groups - before.groups).max(1);
-    Ok((rate, (after.writes - before.writes) as f64 / groups as f64))
+    Ok((claimed, (after.writes - before.writes) as f64 / groups as f64))
 }
 
-/// Claims a second of the seeds' way.
-fn theirs(path: &Path, tasks: usize, threads: usize) -> Result<f64, Failed> {
+/// Claims a second of the seeds' way, and how long each took.
+fn theirs(path: &Path, tasks: usize, threads: usize) -> Result<(f64, Latencies), Failed> {
     SeedQueue::create(path, tasks)?;
     claimed(tasks, threads, || {
         let mut queue = SeedQueue::open(path)?;
@@ -176,29 +221,31 @@ fn theirs(path: &Path, tasks: usize, threads: usize) -> Result<f64, Failed> {
     })
 }
 
-/// Lets `threads` threads claim until nothing is left, and returns claims a second. Every task must have
-/// been claimed once. `claimer` makes what one thread claims with.
+/// Lets `threads` threads claim until nothing is left, and returns claims a second and how long each took.
+/// Every task must have been claimed once. `claimer` makes what one thread claims with.
 fn claimed<C: FnMut(&str) -> Result<Option<i64>, Failed>>(
     tasks: usize,
     threads: usize,
     claimer: impl Fn() -> Result<C, Failed> + Sync,
-) -> Result<f64, Failed> {
+) -> Result<(f64, Latencies), Failed> {
     let begin = Barrier::new(threads + 1);
     let (elapsed, claims) = thread::scope(|scope| {
         let agents: Vec<_> = (0..threads)
             .map(|number| {
                 let (begin, claimer) = (&begin, &claimer);
-                scope.spawn(move || -> Result<Vec<i64>, Failed> {
+                scope.spawn(move || -> Result<(Vec<i64>, Latencies), Failed> {
                     let agent = format!("agent {number}");
                     let claimer = claimer();
+                    let (mut claims, mut latencies) = (Vec::new(), Latencies::new());
                     // Behind the fallible part, so that nobody waits for a thread that has given up.
                     begin.wait();
                     let mut claim = claimer?;
-                    let mut claims = Vec::new();
-                    while let Some(task) = claim(&agent)? {
+                    loop {
+                        let asked = Instant::now();
+                        let Some(task) = claim(&agent)? else { return Ok((claims, latencies)) };
+                        latencies.record(asked.elapsed());
                         claims.push(task);
                     }
-                    Ok(claims)
                 })
             })
             .collect();
@@ -210,13 +257,20 @@ fn claimed<C: FnMut(&str) -> Result<Option<i64>, Failed>>(
             .collect();
         (start.elapsed(), claims)
     });
-    let mut claims = claims?.concat();
+    let mut latencies = Latencies::new();
+    let mut claims: Vec<i64> = claims?
+        .into_iter()
+        .flat_map(|(claims, of_thread)| {
+            latencies.add(&of_thread);
+            claims
+        })
+        .collect();
     claims.sort_unstable();
     claims.dedup();
     if claims.len() != tasks {
         return Err(format!("{} of {tasks} tasks were claimed", claims.len()).into());
     }
-    Ok(tasks as f64 / elapsed.as_secs_f64())
+    Ok((tasks as f64 / elapsed.as_secs_f64(), latencies))
 }
 
 #[cfg(test)]
@@ -237,9 +291,11 @@ mod tests {
             let path = |name: &str| folder.path().join(format!("{name} {threads}"));
             for durability in [Durability::Durable, Durability::Relaxed] {
                 let name = format!("{durability:?}");
-                assert!(ours(&path(&name), 40, threads, durability).unwrap().0 > 0.0);
+                let ((rate, latencies), _) = ours(&path(&name), 40, threads, durability).unwrap();
+                assert!(rate > 0.0 && latencies.tail().p50_ns > 0);
             }
-            assert!(theirs(&path("seed"), 40, threads).unwrap() > 0.0);
+            let (rate, latencies) = theirs(&path("seed"), 40, threads).unwrap();
+            assert!(rate > 0.0 && latencies.tail().max_ns > 0);
         }
     }
 }
