@@ -19,6 +19,7 @@ mod context;
 pub mod crash;
 mod documents;
 pub mod flow;
+mod limit;
 pub mod protocol;
 pub mod spawner;
 pub mod tools;

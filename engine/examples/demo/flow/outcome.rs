@@ -120,6 +120,14 @@ impl Outcome {
             rate(self.tokens(), self.report.wall),
             counted(self.leaked_blocks, "block")
         )?;
+        if let Some(wait) = self.report.longest_wait {
+            let lease = time(self.report.lease);
+            writeln!(
+                out,
+                "queue: a task waited {} at most; claims are leased for {lease}",
+                time(wait)
+            )?;
+        }
         writeln!(
             out,
             "stored: {} with {}, {}",

@@ -50,7 +50,7 @@ pub use self::plan_file::{PlanAgent, PlanFile, PlanFileError, PlanTask};
 pub use self::presence::PresenceError;
 
 use self::presence::Presence;
-use self::pulse::Pulse;
+use self::pulse::{Leases, Pulse};
 use super::agent::Agent;
 use super::cancel::{Cancel, CancelReason};
 use super::spawner::Spawner;
@@ -61,9 +61,14 @@ use crate::store::{ANY_AGENT, Claim, Durability, PlanId, Store, StoreError, Task
 /// What a host chooses about a flow.
 #[derive(Debug, Clone)]
 pub struct FlowOptions {
-    /// How long a claim stands without being renewed; 30 seconds unless chosen. It is renewed three times as
-    /// often.
+    /// The longest that a claim stands without being renewed; 30 seconds unless chosen. Leases are as long as
+    /// this until it is known how long renewals take.
     pub lease: Duration,
+    /// The shortest; 15 seconds unless chosen. Claims are renewed three times as often. In between, a lease is
+    /// three times what passes between two renewals of a claim, with its deviations: so tasks of a machine that
+    /// is gone come back soon, and a machine that is slow or stops now and then keeps its own. As long as
+    /// [`lease`](Self::lease), or longer, it makes leases fixed.
+    pub shortest_lease: Duration,
     /// The longest that an agent gives no sign of life; 15 minutes unless chosen. One that waits for the first
     /// token of a reply gives none: longer than a [reply may take](Manner::time_limit).
     pub patience: Duration,
@@ -79,6 +84,7 @@ impl Default for FlowOptions {
     fn default() -> Self {
         Self {
             lease: Duration::from_secs(30),
+            shortest_lease: Duration::from_secs(15),
             patience: Duration::from_mins(15),
             limit: None,
             failures: 3,
@@ -213,6 +219,11 @@ pub struct FlowReport {
     pub stopped: u64,
     /// Tasks that this run took back from processes that were gone.
     pub taken_back: u64,
+    /// The longest that a task of this run had waited when it was claimed, since it was submitted; `None` when
+    /// nothing was claimed of which that is known.
+    pub longest_wait: Option<Duration>,
+    /// How long a claim was leased for at the end.
+    pub lease: Duration,
     /// How long it took.
     pub wall: Duration,
 }
@@ -265,6 +276,7 @@ struct Run<'a> {
     /// Turns that failed, by task.
     failures: Mutex<HashMap<TaskId, u32>>,
     tally: Mutex<[u64; 2]>,
+    longest_wait: Mutex<Option<Duration>>,
     over: AtomicBool,
 }
 
@@ -279,8 +291,9 @@ impl Flow {
         workers: impl IntoIterator<Item = Worker>,
         options: FlowOptions,
     ) -> Result<Self, FlowError> {
-        if options.lease < Duration::from_millis(100) {
-            return Err(FlowError::Lease { lease: options.lease });
+        let shortest = options.shortest_lease.min(options.lease);
+        if shortest < Duration::from_millis(100) {
+            return Err(FlowError::Lease { lease: shortest });
         }
         let mut agents: Vec<(Arc<Agent>, Work)> = Vec::new();
         for Worker { name, kind, work } in workers {
@@ -321,7 +334,8 @@ impl Flow {
         self.check(plan)?;
         let presence = self.options.presence.as_deref().map(Presence::enter).transpose()?;
         let suffix = presence.as_ref().map_or_else(presence::new_run, |here| here.run().to_owned());
-        let pulse = Pulse::new(Arc::clone(&self.store), self.options.lease, plan, presence);
+        let leases = Leases::new(self.options.shortest_lease, self.options.lease);
+        let pulse = Pulse::new(Arc::clone(&self.store), leases, plan, presence);
         pulse.take_back_from_gone()?;
         let run = Run {
             flow: self,
@@ -332,6 +346,7 @@ impl Flow {
             suffix,
             failures: Mutex::default(),
             tally: Mutex::default(),
+            longest_wait: Mutex::default(),
             over: AtomicBool::new(false),
         };
         let worked = run.all();
@@ -346,6 +361,8 @@ impl Flow {
             finished,
             stopped,
             taken_back: run.pulse.taken_back(),
+            longest_wait: *run.longest_wait.lock().unwrap_or_else(PoisonError::into_inner),
+            lease: run.pulse.lease(),
             wall: begun.elapsed(),
         })
     }

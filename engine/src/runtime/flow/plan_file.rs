@@ -217,7 +217,13 @@ impl PlanFile {
     pub fn read(path: impl AsRef<Path>) -> Result<Self, PlanFileError> {
         let path = path.as_ref();
         let unreadable = |source| PlanFileError::Unreadable { path: path.to_owned(), source };
-        if fs::metadata(path).map_err(unreadable)?.len() > LONGEST {
+        let file = fs::metadata(path).map_err(unreadable)?;
+        if !file.is_file() {
+            // A pipe would be waited for.
+            let source = io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file");
+            return Err(PlanFileError::Unreadable { path: path.to_owned(), source });
+        }
+        if file.len() > LONGEST {
             return Err(PlanFileError::TooLong { path: path.to_owned() });
         }
         fs::read_to_string(path).map_err(unreadable)?.parse()
@@ -424,5 +430,8 @@ mod tests {
         refused("UTF-8");
         fs::write(&path, vec![b'#'; LONGEST as usize + 1]).unwrap();
         refused("more than");
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        refused("no regular file");
     }
 }

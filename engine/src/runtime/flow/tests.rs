@@ -55,6 +55,7 @@ fn twenty_tasks_are_each_done_once_by_five_agents_of_which_three_run() {
     let report = flow.run(fixture.plan, &Cancel::new(), &Nobody).unwrap();
     assert_eq!((report.tasks.completed, report.is_over), (20, true), "{report:?}");
     assert_eq!((report.finished, report.stopped), (20, 0));
+    assert!(report.longest_wait.is_some() && report.lease == Duration::from_secs(30), "{report:?}");
     assert_eq!(logged(&fixture), expected(20));
     assert!(fixture.tasks().iter().all(|task| task.attempt == 1));
     assert_eq!(fixture.store.changesets(fixture.plan).unwrap().len(), 20);

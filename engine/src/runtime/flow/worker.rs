@@ -11,7 +11,7 @@ use crate::runtime::cancel::CancelReason;
 use crate::runtime::spawner::AgentSlot;
 use crate::runtime::tools::panic_message;
 use crate::runtime::turn::{Claimed, Done, Happening, Turn, TurnError};
-use crate::store::{Durability, StoreError, TaskId};
+use crate::store::{Claim, Durability, StoreError, TaskId};
 
 /// The longest that a worker waits before it looks again whether the flow is over, or a lease has ended.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -41,7 +41,7 @@ impl Run<'_> {
                     self.plan,
                     &label,
                     agent.kind(),
-                    self.flow.options.lease,
+                    self.pulse.lease(),
                     Durability::Durable,
                 )?,
                 Err(_) => None,
@@ -54,6 +54,7 @@ impl Run<'_> {
                 store.wait_for_work(seen, LOOK_AGAIN)?;
                 continue;
             };
+            self.claimed(agent, &claim);
             let mut claimed = Claimed::new(Arc::clone(store), claim);
             let task = claimed.claim().task;
             let turned = self.turn(agent, work, &mut claimed, &Arc::new(slot));
@@ -169,6 +170,15 @@ impl Run<'_> {
             Ok(()) | Err(StoreError::StaleClaim { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Tells how long the task has waited.
+    fn claimed(&self, agent: &Agent, claim: &Claim) {
+        let waited_ms = claim.waited.map(|waited| waited.as_millis() as u64);
+        let (name, attempt) = (agent.name(), claim.attempt);
+        tracing::debug!(agent = name, task = %claim.task, attempt, waited_ms, "claimed");
+        let mut longest = self.longest_wait.lock().unwrap_or_else(PoisonError::into_inner);
+        *longest = (*longest).max(claim.waited);
     }
 
     fn count(&self, which: usize) {

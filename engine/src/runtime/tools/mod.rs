@@ -81,6 +81,16 @@ pub trait Tool: Send + Sync + 'static {
         Duration::from_secs(30)
     }
 
+    /// The shortest time limit that a call is given, a third of the longest unless chosen. In between, the limit
+    /// follows what the tool's calls have taken (see [`AdaptiveLimit`](latchless::AdaptiveLimit)), so that an
+    /// agent does not wait for half a minute for what is stuck and else takes a millisecond; a limit that turns
+    /// out too short doubles. [`time_limit`](Self::time_limit) itself makes the limit a fixed one.
+    ///
+    /// Both are asked once, when the tool comes into a [`Toolbox`].
+    fn least_time_limit(&self) -> Duration {
+        self.time_limit() / 3
+    }
+
     /// What an argument can be, as the right side of a rule in GBNF, for models that are held to a grammar.
     /// Any line of at most 300 characters unless chosen.
     fn argument_rule(&self, documents: &Documents) -> String {

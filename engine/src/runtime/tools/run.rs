@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::super::cancel::{Cancel, CancelReason};
 use super::super::documents::Documents;
+use super::toolbox::Entry;
 use super::{ANSWER_CHARACTERS, Access, Asked, Call, Tool, ToolError, Toolbox};
 
 /// Calls that read at the same time.
@@ -102,11 +103,11 @@ impl Running<'_> {
         let mut results: Vec<Option<Result<String, ToolError>>> = Vec::new();
         let mut limits = Vec::new();
         for (place, asked) in group.iter().enumerate() {
-            let tool = self.tools.get(&asked.tool);
-            limits.push(tool.map_or(Duration::ZERO, |tool| tool.time_limit()));
-            results.push(match tool {
+            let entry = self.tools.entry(&asked.tool);
+            limits.push(entry.map_or(Duration::ZERO, |entry| entry.limit.now()));
+            results.push(match entry {
                 None => Some(Err(self.unknown(asked))),
-                Some(tool) => {
+                Some(Entry { tool, .. }) => {
                     let call = Call {
                         argument: asked.argument.clone(),
                         access: tool.access(),
@@ -119,9 +120,10 @@ impl Running<'_> {
         }
         while results.iter().any(Option::is_none) {
             let now = begun.elapsed();
-            for (result, limit) in results.iter_mut().zip(&limits) {
+            for ((result, limit), asked) in results.iter_mut().zip(&limits).zip(group) {
                 if result.is_none() && now >= *limit {
                     *result = Some(Err(ToolError::TimeLimit { limit: *limit }));
+                    self.given_up(asked, *limit);
                 }
             }
             if let Some(reason) = self.cancel.reason() {
@@ -137,6 +139,10 @@ impl Running<'_> {
             match receiver.recv_timeout(next.min(TICK)) {
                 Ok(Message::Back(place, (result, seen))) => {
                     if results[place].is_none() {
+                        // A late one is not measured: it was given up.
+                        if let Some(entry) = self.tools.entry(&group[place].tool) {
+                            entry.limit.took(begun.elapsed());
+                        }
                         // An abort or a failure writes nothing.
                         match (self.access(&group[place]), &result) {
                             (Access::Write, Ok(_)) => *documents = seen,
@@ -153,6 +159,13 @@ impl Running<'_> {
         over.cancel(CancelReason::Over);
         let nothing = || Err(ToolError::Cancelled(CancelReason::Over));
         results.into_iter().map(|result| result.unwrap_or_else(nothing)).collect()
+    }
+
+    fn given_up(&self, asked: &Asked, limit: Duration) {
+        let Some(entry) = self.tools.entry(&asked.tool) else { return };
+        entry.limit.expired(limit);
+        let (limit_ms, next_ms) = (limit.as_millis() as u64, entry.limit.now().as_millis() as u64);
+        tracing::info!(tool = asked.tool, limit_ms, next_ms, "a call took too long");
     }
 
     fn unknown(&self, asked: &Asked) -> ToolError {

@@ -11,6 +11,7 @@ pub(crate) struct Scripted {
     name: String,
     access: Access,
     limit: Duration,
+    least: Duration,
     work: Box<Work>,
 }
 
@@ -20,7 +21,8 @@ impl Scripted {
         work: impl Fn(&mut Call) -> Result<String, ToolError> + Send + Sync + 'static,
     ) -> Self {
         let limit = Duration::from_mins(1);
-        Self { name: name.to_owned(), access: Access::Read, limit, work: Box::new(work) }
+        let (access, work) = (Access::Read, Box::new(work));
+        Self { name: name.to_owned(), access, limit, least: limit, work }
     }
 
     pub(crate) fn writing(
@@ -30,8 +32,15 @@ impl Scripted {
         Self { access: Access::Write, ..Self::reading(name, work) }
     }
 
+    /// With a fixed limit.
     pub(crate) fn within(mut self, limit: Duration) -> Self {
-        self.limit = limit;
+        (self.least, self.limit) = (limit, limit);
+        self
+    }
+
+    /// With a limit that follows, down to this.
+    pub(crate) fn least(mut self, least: Duration) -> Self {
+        self.least = least;
         self
     }
 }
@@ -51,6 +60,10 @@ impl Tool for Scripted {
 
     fn time_limit(&self) -> Duration {
         self.limit
+    }
+
+    fn least_time_limit(&self) -> Duration {
+        self.least
     }
 
     fn call(&self, call: &mut Call) -> Result<String, ToolError> {

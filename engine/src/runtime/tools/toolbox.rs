@@ -2,17 +2,34 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use thiserror::Error;
 
+use super::super::limit::Limit;
 use super::Tool;
 
 /// Characters of a tool's name.
 const NAME: usize = 40;
 
-/// A set of tools, each with its own name. Cheap to clone.
+/// A set of tools, each with its own name. Cheap to clone; what was measured of a tool's calls is shared by all
+/// sets that it has come into from one.
 #[derive(Clone, Default)]
-pub struct Toolbox(Arc<Vec<Arc<dyn Tool>>>);
+pub struct Toolbox(Arc<Vec<Entry>>);
+
+/// A tool, and how long its calls may take.
+#[derive(Clone)]
+pub(super) struct Entry {
+    pub(super) tool: Arc<dyn Tool>,
+    pub(super) limit: Arc<Limit>,
+}
+
+impl Entry {
+    fn new(tool: impl Tool) -> Self {
+        let limit = Limit::new(tool.least_time_limit(), tool.time_limit());
+        Self { tool: Arc::new(tool), limit: Arc::new(limit) }
+    }
+}
 
 /// A tool that cannot be had.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -50,10 +67,10 @@ impl Toolbox {
     pub fn documents() -> Self {
         use super::{AppendDocument, ListDocuments, ReadDocument, WriteDocument};
         Self(Arc::new(vec![
-            Arc::new(ListDocuments),
-            Arc::new(ReadDocument),
-            Arc::new(WriteDocument),
-            Arc::new(AppendDocument),
+            Entry::new(ListDocuments),
+            Entry::new(ReadDocument),
+            Entry::new(WriteDocument),
+            Entry::new(AppendDocument),
         ]))
     }
 
@@ -70,7 +87,7 @@ impl Toolbox {
         if self.get(name).is_some() {
             return Err(ToolboxError::Duplicate { name: name.to_owned() });
         }
-        Arc::make_mut(&mut self.0).push(Arc::new(tool));
+        Arc::make_mut(&mut self.0).push(Entry::new(tool));
         Ok(self)
     }
 
@@ -79,14 +96,14 @@ impl Toolbox {
     /// # Errors
     /// [`ToolboxError::Unknown`].
     pub fn only<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<Self, ToolboxError> {
-        let mut tools: Vec<Arc<dyn Tool>> = Vec::new();
+        let mut tools: Vec<Entry> = Vec::new();
         for name in names {
             let known = || self.names().map(str::to_owned).collect();
             let found = self
-                .get(name)
+                .entry(name)
                 .ok_or_else(|| ToolboxError::Unknown { name: name.to_owned(), known: known() })?;
-            if !tools.iter().any(|tool| tool.name() == name) {
-                tools.push(Arc::clone(found));
+            if !tools.iter().any(|entry| entry.tool.name() == name) {
+                tools.push(found.clone());
             }
         }
         Ok(Self(Arc::new(tools)))
@@ -94,17 +111,26 @@ impl Toolbox {
 
     /// The tool with this name.
     pub fn get(&self, name: &str) -> Option<&Arc<dyn Tool>> {
-        self.0.iter().find(|tool| tool.name() == name)
+        self.entry(name).map(|entry| &entry.tool)
+    }
+
+    pub(super) fn entry(&self, name: &str) -> Option<&Entry> {
+        self.0.iter().find(|entry| entry.tool.name() == name)
+    }
+
+    /// How long the next call of the tool with this name may take.
+    pub fn time_limit(&self, name: &str) -> Option<Duration> {
+        self.entry(name).map(|entry| entry.limit.now())
     }
 
     /// The tools, in the order in which they came.
     pub fn tools(&self) -> impl Iterator<Item = &Arc<dyn Tool>> {
-        self.0.iter()
+        self.0.iter().map(|entry| &entry.tool)
     }
 
     /// Their names.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|tool| tool.name())
+        self.tools().map(|tool| tool.name())
     }
 
     /// Whether there is none.

@@ -175,3 +175,32 @@ fn a_turn_that_is_cancelled_waits_for_no_tool() {
     assert_eq!(results, ["! it was given up: its claim was taken back"; 2]);
     assert_eq!(fixture.documents.edits(), []);
 }
+
+/// A tool's limit follows its calls, whichever agent's toolbox they come through, and doubles when it was too
+/// short.
+#[test]
+fn limits_follow_what_calls_take() {
+    let it = |call: &mut Call| {
+        if call.argument() == "at once" {
+            return Ok("done".to_owned());
+        }
+        let (sender, told) = mpsc::channel();
+        let _told = call.cancel().on_cancel(move |reason| sender.send(reason).unwrap());
+        Err(ToolError::Cancelled(told.recv().unwrap()))
+    };
+    let (least, longest) = (Duration::from_millis(1), Duration::from_hours(1));
+    let it = Scripted::reading("it", it).within(longest).least(least);
+    let tools = Toolbox::documents().with(it).unwrap();
+    let other = tools.only(["it"]).unwrap();
+    assert_eq!(other.time_limit("it"), Some(longest), "nothing is known");
+    let mut fixture = Fixture::new();
+    for _ in 0..20 {
+        assert_eq!(fixture.run(&tools, &[("it", "at once")]), ["done"]);
+    }
+    let followed = other.time_limit("it").unwrap();
+    assert!(followed >= least && followed < longest, "{followed:?}");
+    let results = fixture.run(&other, &[("it", "never")]);
+    assert!(results[0].starts_with("! it took longer than"), "{results:?}");
+    assert_eq!(tools.time_limit("it"), Some(followed * 2));
+    assert_eq!(tools.time_limit("nobody"), None);
+}
