@@ -9,9 +9,10 @@
 //!
 //! # What counting costs
 //!
-//! Nothing where nobody is met, by where it stands: on the branch that is taken when a swap has failed, which is
-//! there anyway, and in a function that is not inlined. Whoever has failed adds to a line of its own stripe,
-//! so counting makes nobody else fail.
+//! Where nobody is met, no counter is touched: it stands on the branch that is taken when a swap has failed, which
+//! is there anyway, and in a function that is not inlined. What is left are the instructions with which the compiler
+//! keeps ready what that branch needs, 0 to 23 of an operation as measured (docs/agents.md). Whoever has failed adds
+//! to a line of its own stripe, so counting makes nobody else fail.
 
 // Not `crate::sync`'s: counters synchronise nothing, and a model would explore every order of them.
 use std::sync::atomic::{AtomicU64, Ordering};
