@@ -325,7 +325,11 @@ impl<'a> Worker<'a> {
             StoreError::RolledBack { .. } if *disk || most_bytes.is_some() => {
                 self.came(Incident::Io);
             }
-            StoreError::Database { .. } | StoreError::Io { .. } if *disk => self.came(Incident::Io),
+            StoreError::Database { .. } | StoreError::CannotOpen { .. } | StoreError::Io { .. }
+                if *disk =>
+            {
+                self.came(Incident::Io);
+            }
             // What was relaxed before it went with a group that the disk refused.
             StoreError::Status { from: TaskStatus::Assigned, .. } if *faults && *disk => {
                 self.came(Incident::Io);
