@@ -1,6 +1,6 @@
 //! The list of what is measured.
 
-use crate::baseline::{Channel, MutexBare, MutexOwner, ParkingLot, SeedPort, Std};
+use crate::baseline::{EventQueue, MutexBare, MutexOwner, ParkingLot, SeedPort, Std};
 use crate::latchless_pool::{Handles, Leases};
 use crate::peer::ArrayQueuePlain;
 use crate::{Churn, Contender};
@@ -26,19 +26,20 @@ pub fn all(visitor: &mut impl Visitor) {
     visitor.visit::<MutexBare<ParkingLot>>();
     visitor.visit::<MutexBare<Std>>();
     visitor.visit::<SeedPort>();
-    visitor.visit::<Channel>();
+    visitor.visit::<EventQueue>();
     visitor.visit::<ArrayQueuePlain>();
     #[cfg(feature = "kvbm")]
     visitor.visit::<crate::peer::KvbmLogical>();
 }
 
-/// Those whose worst latencies are of interest: ours, each kind of mutex, and the queue that passes for
-/// lock-free.
+/// Those whose worst latencies are of interest: ours, each kind of mutex, one thread that owns everything,
+/// and the queue that passes for lock-free.
 pub fn tails(visitor: &mut impl ChurnVisitor) {
     visitor.visit::<Leases>();
     visitor.visit::<MutexOwner>();
     visitor.visit::<MutexBare<ParkingLot>>();
     visitor.visit::<MutexBare<Std>>();
+    visitor.visit::<EventQueue>();
     visitor.visit::<ArrayQueuePlain>();
 }
 

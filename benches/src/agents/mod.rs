@@ -4,13 +4,15 @@
 //! An operation is measured through [`Work`], so that all of its backends are driven in the same way.
 //! [`visit`] is the list.
 
+mod events;
 mod latchless;
 mod ports;
 
-pub use self::latchless::{Changes, Claims, Output, Transitions};
-pub use self::ports::{
-    EventTransitions, LockedChanges, LockedClaims, LockedOutput, LockedTransitions,
+pub use self::events::{
+    EventChanges, EventClaims, EventOutput, EventTransitions, PlanAnswer, PlanEvent, TaskEvent,
 };
+pub use self::latchless::{Changes, Claims, Output, Transitions};
+pub use self::ports::{LockedChanges, LockedClaims, LockedOutput, LockedTransitions};
 
 /// An operation of one backend, on what all threads share.
 pub trait Work: Sync + Sized + 'static {
@@ -48,10 +50,13 @@ pub fn visit(visitor: &mut impl WorkVisitor) {
     visitor.visit::<EventTransitions>();
     visitor.visit::<Claims>();
     visitor.visit::<LockedClaims>();
+    visitor.visit::<EventClaims>();
     visitor.visit::<Changes>();
     visitor.visit::<LockedChanges>();
+    visitor.visit::<EventChanges>();
     visitor.visit::<Output>();
     visitor.visit::<LockedOutput>();
+    visitor.visit::<EventOutput>();
 }
 
 /// The name of our own backend.
@@ -59,6 +64,9 @@ pub const LATCHLESS: &str = "latchless";
 
 /// The name of the ports of the seeds' locked systems.
 pub const LOCKED: &str = "seed_port";
+
+/// The name of the single event queue: one thread owns the state, the others send it events.
+pub const EVENT_QUEUE: &str = "event_queue";
 
 /// Tasks that wait all the time while tasks are claimed.
 pub(crate) const BACKLOG: usize = 64;
@@ -109,7 +117,7 @@ mod tests {
         visit(&mut runs);
         assert_eq!(runs.0.len(), 4);
         for backends in runs.0.values() {
-            assert_eq!(backends[..2], [LATCHLESS, LOCKED]);
+            assert_eq!(backends, &[LATCHLESS, LOCKED, EVENT_QUEUE]);
         }
     }
 }

@@ -4,8 +4,7 @@ use latchless::AgentState;
 
 use super::{BACKLOG, CHANGES_A_SET, Change, LOCKED, OUTPUT, Work};
 use crate::baseline::agents::{
-    EventQueueMachine, EventSender, LockedOutputs, LockedPlanContext, LockedStateMachine,
-    LockedTaskQueue, Status,
+    LockedOutputs, LockedPlanContext, LockedStateMachine, LockedTaskQueue, Status,
 };
 
 /// As [`Transitions`](super::Transitions), with a lock.
@@ -29,33 +28,6 @@ impl Work for LockedTransitions {
     fn step(&self, believed: &mut AgentState) {
         let to = believed.followers()[0];
         *believed = match self.0.transition_to(to) {
-            Ok(()) => to,
-            Err(from) => from,
-        };
-    }
-}
-
-/// As [`Transitions`](super::Transitions), with a thread that owns the machine.
-#[derive(Debug)]
-pub struct EventTransitions(EventQueueMachine);
-
-impl Work for EventTransitions {
-    const OPERATION: &'static str = "transition";
-    const BACKEND: &'static str = "event_queue";
-    type Hand<'work> = (AgentState, EventSender);
-
-    fn new() -> Self {
-        Self(EventQueueMachine::default())
-    }
-
-    fn hand(&self, _: usize) -> (AgentState, EventSender) {
-        (AgentState::UserInput, self.0.sender())
-    }
-
-    #[inline]
-    fn step(&self, (believed, machine): &mut (AgentState, EventSender)) {
-        let to = believed.followers()[0];
-        *believed = match machine.transition_to(to) {
             Ok(()) => to,
             Err(from) => from,
         };

@@ -3,15 +3,16 @@
 //! [`MutexOwner`] is the fair comparison: it does all that the pool does for a pair of allocate and free.
 //! [`MutexBare`] does less, and shows what a mutex costs at the least: ids are copied in bulk to and from
 //! a list, and nobody knows whose they are. [`SeedPort`] is the system that Latchless replaces, and
-//! [`Channel`] the same list owned by one thread. [`agents`] has the ports of the agents' side.
+//! [`EventQueue`] the alternative that it names: the same list owned by one thread, to which everybody else
+//! sends events. [`agents`] has the ports of the agents' side.
 
 pub mod agents;
-mod channel;
+mod event_queue;
 mod mutex_bare;
 mod mutex_owner;
 mod seed_port;
 
-pub use self::channel::{Channel, ChannelHand};
+pub use self::event_queue::{EventHand, EventQueue};
 pub use self::mutex_bare::{Lock, MutexBare, ParkingLot, Std};
 pub use self::mutex_owner::{MutexOwner, OwnerHand};
 pub use self::seed_port::{SeedHand, SeedPort};

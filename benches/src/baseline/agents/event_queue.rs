@@ -1,83 +1,76 @@
-//! The alternative that seed 000 names: one thread owns the machine, and events come to it in a queue.
+//! The alternative that seed 000 names: a single event queue. One thread owns the state, and everybody else
+//! sends it events and waits for the answers.
 
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{self, JoinHandle};
 
-use latchless::AgentState;
-
 use super::lock;
 
-struct Event {
-    to: AgentState,
-    answer: SyncSender<Result<(), AgentState>>,
+struct Event<Q, A> {
+    question: Q,
+    answer: SyncSender<A>,
 }
 
-/// A state machine in a thread of its own. Nobody shares it, so nothing is locked; whoever wants to know
-/// whether a transition was allowed waits for that thread's answer.
+/// Something in a thread of its own. Nobody shares it, so nothing is locked; whoever wants to know what came
+/// of an event waits for that thread's answer.
 #[derive(Debug)]
-pub struct EventQueueMachine {
+pub struct Owner<Q, A> {
     /// Ends the thread when it is dropped.
-    events: Option<Sender<Event>>,
-    owner: Mutex<Option<JoinHandle<()>>>,
+    events: Option<Sender<Event<Q, A>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// A thread's way to the machine, with the queue that its answers come by.
+/// A thread's way to the owner, with the queue that its answers come by.
 #[derive(Debug)]
-pub struct EventSender {
-    events: Option<Sender<Event>>,
-    answer: SyncSender<Result<(), AgentState>>,
-    answers: Receiver<Result<(), AgentState>>,
+pub struct EventSender<Q, A> {
+    events: Option<Sender<Event<Q, A>>>,
+    answer: SyncSender<A>,
+    answers: Receiver<A>,
 }
 
-impl Default for EventQueueMachine {
-    fn default() -> Self {
-        let (events, received) = channel::<Event>();
-        let owner = thread::spawn(move || {
-            let mut state = AgentState::UserInput;
-            for Event { to, answer } in received {
-                let result = if state.may_become(to) { Ok(()) } else { Err(state) };
-                if result.is_ok() {
-                    state = to;
-                }
+impl<Q: Send + 'static, A: Send + 'static> Owner<Q, A> {
+    /// A thread that has `state`, and does to it what `apply` makes of each event.
+    pub fn new<S: Send + 'static>(
+        mut state: S,
+        mut apply: impl FnMut(&mut S, Q) -> A + Send + 'static,
+    ) -> Self {
+        let (events, received) = channel::<Event<Q, A>>();
+        let thread = thread::spawn(move || {
+            for Event { question, answer } in received {
                 // Whoever asked may have gone.
-                let _heard = answer.send(result);
+                let _heard = answer.send(apply(&mut state, question));
             }
         });
-        Self { events: Some(events), owner: Mutex::new(Some(owner)) }
+        Self { events: Some(events), thread: Mutex::new(Some(thread)) }
     }
-}
 
-impl EventQueueMachine {
-    /// A way to the machine, for one thread.
-    pub fn sender(&self) -> EventSender {
+    /// A way to the owner, for one thread. All of them have to be dropped before the owner.
+    pub fn sender(&self) -> EventSender<Q, A> {
         let (answer, answers) = sync_channel(1);
         EventSender { events: self.events.clone(), answer, answers }
     }
 }
 
-impl EventSender {
-    /// Goes to `to`, and waits until that is done or refused.
-    ///
-    /// # Errors
-    /// The state that the machine is in, when that is no edge.
+impl<Q, A> EventSender<Q, A> {
+    /// Sends an event, and waits for the answer.
     ///
     /// # Panics
-    /// When the machine's thread has ended: it panicked.
-    pub fn transition_to(&self, to: AgentState) -> Result<(), AgentState> {
-        let event = Event { to, answer: self.answer.clone() };
+    /// When the owner has ended: it panicked.
+    pub fn ask(&self, question: Q) -> A {
+        let event = Event { question, answer: self.answer.clone() };
         let events = self.events.as_ref().expect("it is there until it is dropped");
-        events.send(event).expect("the machine's thread runs");
-        self.answers.recv().expect("the machine's thread answers")
+        assert!(events.send(event).is_ok(), "the owner runs");
+        self.answers.recv().expect("the owner answers")
     }
 }
 
-impl Drop for EventQueueMachine {
+impl<Q, A> Drop for Owner<Q, A> {
     fn drop(&mut self) {
         drop(self.events.take());
-        if let Some(owner) = lock(&self.owner).take() {
+        if let Some(thread) = lock(&self.thread).take() {
             // It ends when the last sender has gone.
-            let _ended = owner.join();
+            let _ended = thread.join();
         }
     }
 }
@@ -87,11 +80,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_answers() {
-        let machine = EventQueueMachine::default();
-        let sender = machine.sender();
-        assert_eq!(sender.transition_to(AgentState::Response), Err(AgentState::UserInput));
-        assert_eq!(sender.transition_to(AgentState::Assistant), Ok(()));
-        drop(sender);
+    fn it_answers_in_the_order_of_events() {
+        let owner = Owner::new(0, |sum, add: u32| {
+            *sum += add;
+            *sum
+        });
+        let (one, other) = (owner.sender(), owner.sender());
+        assert_eq!([one.ask(1), other.ask(2), one.ask(3)], [1, 3, 6]);
+        drop((one, other));
     }
 }

@@ -1,7 +1,9 @@
 //! The agents' side of the systems that Latchless replaces, as it stands: the same locks around the same
 //! containers. What Python's containers do by name is done by name here; a database is a map.
 //!
-//! Python's `Lock` and `RLock` are [`std::sync::Mutex`]: no port takes one of them twice.
+//! Python's `Lock` and `RLock` are [`std::sync::Mutex`]: no port takes one of them twice. What a lock guards
+//! is a type of its own, so that an [`Owner`] can have it without the lock: the alternative that seed 000
+//! names.
 
 mod event_queue;
 mod outbox;
@@ -11,11 +13,11 @@ mod task_queue;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-pub use self::event_queue::{EventQueueMachine, EventSender};
-pub use self::outbox::LockedOutputs;
-pub use self::plan_context::LockedPlanContext;
+pub use self::event_queue::{EventSender, Owner};
+pub use self::outbox::{LockedOutputs, Outputs};
+pub use self::plan_context::{Changesets, LockedPlanContext};
 pub use self::state_machine::LockedStateMachine;
-pub use self::task_queue::{LockedTaskQueue, Status};
+pub use self::task_queue::{LockedTaskQueue, Status, Tasks};
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

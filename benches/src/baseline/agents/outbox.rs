@@ -5,11 +5,10 @@ use std::sync::Mutex;
 
 use super::lock;
 
-/// All agents' output in one map behind one lock; each agent's queue is bounded, and its oldest item goes
-/// when it is full.
+/// All agents' output in one map. Each agent's queue is bounded, and its oldest item goes when it is full.
 #[derive(Debug)]
-pub struct LockedOutputs<T> {
-    output_lock: Mutex<HashMap<String, Output<T>>>,
+pub struct Outputs<T> {
+    agents: HashMap<String, Output<T>>,
     capacity: usize,
 }
 
@@ -19,22 +18,21 @@ struct Output<T> {
     dropped: u64,
 }
 
-impl<T> LockedOutputs<T> {
+impl<T> Outputs<T> {
     /// Output of at most `capacity` items an agent.
     pub fn new(capacity: usize) -> Self {
-        Self { output_lock: Mutex::new(HashMap::new()), capacity }
+        Self { agents: HashMap::new(), capacity }
     }
 
     /// Registers an agent.
-    pub fn add_agent(&self, agent: &str) {
+    pub fn add_agent(&mut self, agent: &str) {
         let output = Output { items: VecDeque::with_capacity(self.capacity), dropped: 0 };
-        lock(&self.output_lock).insert(agent.to_owned(), output);
+        self.agents.insert(agent.to_owned(), output);
     }
 
     /// Puts an item in an agent's output; false when there is no such agent.
-    pub fn push(&self, agent: &str, item: T) -> bool {
-        let mut outputs = lock(&self.output_lock);
-        let Some(output) = outputs.get_mut(agent) else { return false };
+    pub fn push(&mut self, agent: &str, item: T) -> bool {
+        let Some(output) = self.agents.get_mut(agent) else { return false };
         if output.items.len() == self.capacity {
             output.items.pop_front();
             output.dropped += 1;
@@ -44,13 +42,44 @@ impl<T> LockedOutputs<T> {
     }
 
     /// Takes an agent's oldest item.
-    pub fn pop(&self, agent: &str) -> Option<T> {
-        lock(&self.output_lock).get_mut(agent)?.items.pop_front()
+    pub fn pop(&mut self, agent: &str) -> Option<T> {
+        self.agents.get_mut(agent)?.items.pop_front()
     }
 
     /// Items of an agent that went because newer ones came.
     pub fn dropped(&self, agent: &str) -> Option<u64> {
-        Some(lock(&self.output_lock).get(agent)?.dropped)
+        Some(self.agents.get(agent)?.dropped)
+    }
+}
+
+/// The same behind one lock for all agents.
+#[derive(Debug)]
+pub struct LockedOutputs<T>(Mutex<Outputs<T>>);
+
+impl<T> LockedOutputs<T> {
+    /// As [`Outputs::new`].
+    pub fn new(capacity: usize) -> Self {
+        Self(Mutex::new(Outputs::new(capacity)))
+    }
+
+    /// As [`Outputs::add_agent`].
+    pub fn add_agent(&self, agent: &str) {
+        lock(&self.0).add_agent(agent);
+    }
+
+    /// As [`Outputs::push`].
+    pub fn push(&self, agent: &str, item: T) -> bool {
+        lock(&self.0).push(agent, item)
+    }
+
+    /// As [`Outputs::pop`].
+    pub fn pop(&self, agent: &str) -> Option<T> {
+        lock(&self.0).pop(agent)
+    }
+
+    /// As [`Outputs::dropped`].
+    pub fn dropped(&self, agent: &str) -> Option<u64> {
+        lock(&self.0).dropped(agent)
     }
 }
 

@@ -5,12 +5,36 @@ use std::sync::Mutex;
 
 use super::lock;
 
-/// A list of changeset ids behind a lock, and a store of changesets behind another; a record reads the
-/// newest id under the first, and is entered under the second.
+/// Changesets by id, as whoever has them alone uses them.
 #[derive(Debug)]
-pub struct LockedPlanContext<T> {
-    changeset_lock: Mutex<Vec<String>>,
-    store: Mutex<Store<T>>,
+pub struct Changesets<T> {
+    order: Vec<String>,
+    store: Store<T>,
+}
+
+impl<T> Default for Changesets<T> {
+    fn default() -> Self {
+        Self { order: Vec::new(), store: Store::default() }
+    }
+}
+
+impl<T> Changesets<T> {
+    /// Starts a changeset, and returns its id.
+    pub fn start(&mut self) -> String {
+        let id = self.store.start();
+        self.order.push(id.clone());
+        id
+    }
+
+    /// Records a change in the newest changeset; false when there is none, or it was taken.
+    pub fn record(&mut self, change: T) -> bool {
+        self.order.last().is_some_and(|id| self.store.record(id, change))
+    }
+
+    /// Takes a changeset out of the store.
+    pub fn take(&mut self, id: &str) -> Option<Vec<T>> {
+        self.store.changesets.remove(id)
+    }
 }
 
 #[derive(Debug)]
@@ -19,38 +43,56 @@ struct Store<T> {
     started: u64,
 }
 
+impl<T> Default for Store<T> {
+    fn default() -> Self {
+        Self { changesets: HashMap::new(), started: 0 }
+    }
+}
+
+impl<T> Store<T> {
+    fn start(&mut self) -> String {
+        self.started += 1;
+        let id = format!("changeset-{}", self.started);
+        self.changesets.insert(id.clone(), Vec::new());
+        id
+    }
+
+    fn record(&mut self, id: &str, change: T) -> bool {
+        let Some(changeset) = self.changesets.get_mut(id) else { return false };
+        changeset.push(change);
+        true
+    }
+}
+
+/// A list of changeset ids behind a lock, and a store of changesets behind another; a record reads the
+/// newest id under the first, and is entered under the second.
+#[derive(Debug)]
+pub struct LockedPlanContext<T> {
+    changeset_lock: Mutex<Vec<String>>,
+    store: Mutex<Store<T>>,
+}
+
 impl<T> Default for LockedPlanContext<T> {
     fn default() -> Self {
-        let store = Store { changesets: HashMap::new(), started: 0 };
-        Self { changeset_lock: Mutex::new(Vec::new()), store: Mutex::new(store) }
+        Self { changeset_lock: Mutex::new(Vec::new()), store: Mutex::new(Store::default()) }
     }
 }
 
 impl<T> LockedPlanContext<T> {
-    /// Starts a changeset, and returns its id.
+    /// As [`Changesets::start`].
     pub fn start_changeset(&self) -> String {
-        let id = {
-            let mut store = lock(&self.store);
-            store.started += 1;
-            let id = format!("changeset-{}", store.started);
-            store.changesets.insert(id.clone(), Vec::new());
-            id
-        };
+        let id = lock(&self.store).start();
         lock(&self.changeset_lock).push(id.clone());
         id
     }
 
-    /// Records a change in the newest changeset; false when there is none, or it was taken.
+    /// As [`Changesets::record`].
     pub fn record_change(&self, change: T) -> bool {
         let id = lock(&self.changeset_lock).last().cloned();
-        let Some(id) = id else { return false };
-        let mut store = lock(&self.store);
-        let Some(changeset) = store.changesets.get_mut(&id) else { return false };
-        changeset.push(change);
-        true
+        id.is_some_and(|id| lock(&self.store).record(&id, change))
     }
 
-    /// Takes a changeset out of the store.
+    /// As [`Changesets::take`].
     pub fn take(&self, id: &str) -> Option<Vec<T>> {
         lock(&self.store).changesets.remove(id)
     }

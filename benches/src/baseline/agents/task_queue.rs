@@ -26,12 +26,48 @@ struct Task {
     assigned_to: Option<String>,
 }
 
+/// Tasks by id, as whoever has them alone uses them.
 #[derive(Debug, Default)]
-struct Tasks {
+pub struct Tasks {
     rows: HashMap<String, Task>,
     /// The database's index over pending tasks by priority and time of creation.
     pending: BTreeMap<(u8, u64), String>,
     created: u64,
+}
+
+impl Tasks {
+    /// Adds a task, and returns its id. 0 is the highest priority.
+    pub fn add(&mut self, payload: u64, priority: u8) -> String {
+        self.created += 1;
+        let (id, order) = (format!("task-{}", self.created), (priority, self.created));
+        self.pending.insert(order, id.clone());
+        let task = Task { order, payload, status: Status::Pending, assigned_to: None };
+        self.rows.insert(id.clone(), task);
+        id
+    }
+
+    /// Assigns the first pending task to an agent: its id and its payload.
+    pub fn assign_next(&mut self, agent: &str) -> Option<(String, u64)> {
+        let (_, id) = self.pending.pop_first()?;
+        let task = self.rows.get_mut(&id)?;
+        task.status = Status::Assigned;
+        task.assigned_to = Some(agent.to_owned());
+        Some((id, task.payload))
+    }
+
+    /// Sets a task's status, whatever it was; false when there is none.
+    pub fn update_status(&mut self, id: &str, status: Status) -> bool {
+        let Some(task) = self.rows.get_mut(id) else { return false };
+        task.status = status;
+        true
+    }
+
+    /// Deletes a task; false when there is none.
+    pub fn delete(&mut self, id: &str) -> bool {
+        let Some(task) = self.rows.remove(id) else { return false };
+        self.pending.remove(&task.order);
+        true
+    }
 }
 
 /// A lock for general operations, and one for assignments that is taken before it; tasks and agents are
@@ -43,42 +79,25 @@ pub struct LockedTaskQueue {
 }
 
 impl LockedTaskQueue {
-    /// Adds a task, and returns its id. 0 is the highest priority.
+    /// As [`Tasks::add`].
     pub fn add_task(&self, payload: u64, priority: u8) -> String {
-        let mut tasks = lock(&self.task_lock);
-        tasks.created += 1;
-        let (id, order) = (format!("task-{}", tasks.created), (priority, tasks.created));
-        tasks.pending.insert(order, id.clone());
-        let task = Task { order, payload, status: Status::Pending, assigned_to: None };
-        tasks.rows.insert(id.clone(), task);
-        id
+        lock(&self.task_lock).add(payload, priority)
     }
 
-    /// Assigns the first pending task to an agent: its id and its payload.
+    /// As [`Tasks::assign_next`].
     pub fn get_and_assign_next_task(&self, agent: &str) -> Option<(String, u64)> {
         let _assigning = lock(&self.assignment_lock);
-        let mut tasks = lock(&self.task_lock);
-        let (_, id) = tasks.pending.pop_first()?;
-        let task = tasks.rows.get_mut(&id)?;
-        task.status = Status::Assigned;
-        task.assigned_to = Some(agent.to_owned());
-        Some((id, task.payload))
+        lock(&self.task_lock).assign_next(agent)
     }
 
-    /// Sets a task's status, whatever it was; false when there is none.
+    /// As [`Tasks::update_status`].
     pub fn update_status(&self, id: &str, status: Status) -> bool {
-        let mut tasks = lock(&self.task_lock);
-        let Some(task) = tasks.rows.get_mut(id) else { return false };
-        task.status = status;
-        true
+        lock(&self.task_lock).update_status(id, status)
     }
 
-    /// Deletes a task; false when there is none.
+    /// As [`Tasks::delete`].
     pub fn delete(&self, id: &str) -> bool {
-        let mut tasks = lock(&self.task_lock);
-        let Some(task) = tasks.rows.remove(id) else { return false };
-        tasks.pending.remove(&task.order);
-        true
+        lock(&self.task_lock).delete(id)
     }
 }
 

@@ -42,7 +42,7 @@ struct Cli {
 
     /// Numbers of threads
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "1,2,8",
-          value_parser = clap::value_parser!(u8).range(1..=16))]
+          value_parser = clap::value_parser!(u8).range(1..=128))]
     threads: Vec<u8>,
 
     /// These contenders alone [default: all]
@@ -143,10 +143,10 @@ mod tests {
 
     #[test]
     fn a_list_of_contenders_leaves_the_others_out() {
-        let cli = Cli::parse_from(["pool", "--backends", "latchless,channel"]);
+        let cli = Cli::parse_from(["pool", "--backends", "latchless,event_queue"]);
         let slice = Duration::from_millis(1);
         let settings = Settings { rounds: 1, slice, backends: cli.backends };
-        assert!(settings.wants("channel") && !settings.wants("mutex_std"));
+        assert!(settings.wants("event_queue") && !settings.wants("mutex_std"));
         assert!(Settings { backends: Vec::new(), ..settings }.wants("mutex_std"));
     }
 }

@@ -1,17 +1,18 @@
-//! No lock at all: one thread owns the list, the others send it messages.
+//! The alternative that seed 000 names for its state machine, for a pool: a single event queue. Nothing is
+//! locked, because one thread owns the list; the others send it events and wait for its answers.
 
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{self, JoinHandle};
 
-use crate::contender::{Contender, Exhausted, ReturnError};
+use crate::contender::{Churn, Contender, Exhausted, ReturnError};
 
 /// The list of free blocks belongs to one thread behind a channel.
 ///
-/// Taking is a message and an answer; giving back is a message that nobody waits for, and its buffer
+/// Taking is an event and an answer; giving back is an event that nobody waits for, and its buffer
 /// serves a later answer, so that the steady state allocates nothing here. As bare as
 /// [`MutexBare`](super::MutexBare): whatever is given back is believed.
 #[derive(Debug)]
-pub struct Channel {
+pub struct EventQueue {
     /// `None` only while the pool is dropped.
     requests: Option<Sender<Request>>,
     owner: Option<JoinHandle<()>>,
@@ -21,6 +22,8 @@ pub struct Channel {
 enum Request {
     Join(SyncSender<Answer>),
     Take { hand: usize, blocks: u32 },
+    Reconfigure { hand: usize },
+    Leave { hand: usize },
     GiveBack(Vec<u32>),
     CountFree { hand: usize },
 }
@@ -30,11 +33,12 @@ enum Answer {
     Number(usize),
     Blocks(Result<Vec<u32>, Exhausted>),
     Free(u32),
+    Reconfigured(bool),
 }
 
 /// The way back from the owner, and the blocks.
 #[derive(Debug)]
-pub struct ChannelHand {
+pub struct EventHand {
     number: usize,
     answers: Receiver<Answer>,
     blocks: Vec<u32>,
@@ -43,17 +47,19 @@ pub struct ChannelHand {
 /// What the owning thread does until nobody can ask any more.
 fn own(blocks: u32, requests: &Receiver<Request>) {
     let mut free: Vec<u32> = (0..blocks).rev().collect();
-    let mut hands: Vec<SyncSender<Answer>> = Vec::new();
+    let mut hands: Vec<Option<SyncSender<Answer>>> = Vec::new();
+    let mut vacant: Vec<usize> = Vec::new();
     let mut buffers: Vec<Vec<u32>> = Vec::new();
-    let answer = |hands: &[SyncSender<Answer>], hand: usize, answer| {
+    let answer = |hands: &[Option<SyncSender<Answer>>], hand: usize, answer| {
         // A hand that was dropped meanwhile wants no answer.
-        let _gone = hands[hand].send(answer);
+        let _gone = hands[hand].as_ref().map(|hand| hand.send(answer));
     };
     while let Ok(request) = requests.recv() {
         match request {
             Request::Join(hand) => {
-                hands.push(hand);
-                let number = hands.len() - 1;
+                let number = vacant.pop().unwrap_or(hands.len());
+                hands.resize(hands.len().max(number + 1), None);
+                hands[number] = Some(hand);
                 answer(&hands, number, Answer::Number(number));
             }
             Request::Take { hand, blocks: requested } => {
@@ -71,27 +77,35 @@ fn own(blocks: u32, requests: &Receiver<Request>) {
                 free.append(&mut blocks);
                 buffers.push(blocks);
             }
+            Request::Reconfigure { hand } => {
+                let nothing_is_out = free.len() == blocks as usize;
+                answer(&hands, hand, Answer::Reconfigured(nothing_is_out));
+            }
+            Request::Leave { hand } => {
+                hands[hand] = None;
+                vacant.push(hand);
+            }
             Request::CountFree { hand } => answer(&hands, hand, Answer::Free(free.len() as u32)),
         }
     }
 }
 
-impl Channel {
+impl EventQueue {
     fn send(&self, request: Request) {
         let requests = self.requests.as_ref().expect("the pool is not being dropped");
         requests.send(request).expect("the owner lives as long as the pool");
     }
 }
 
-impl ChannelHand {
+impl EventHand {
     fn answer(&self) -> Answer {
         self.answers.recv().expect("the owner lives as long as the pool")
     }
 }
 
-impl Contender for Channel {
-    const NAME: &'static str = "channel";
-    type Hand<'pool> = ChannelHand;
+impl Contender for EventQueue {
+    const NAME: &'static str = "event_queue";
+    type Hand<'pool> = EventHand;
 
     fn new(blocks: u32) -> Self {
         let (sender, requests) = channel();
@@ -99,10 +113,10 @@ impl Contender for Channel {
         Self { requests: Some(sender), owner: Some(owner) }
     }
 
-    fn hand(&self) -> ChannelHand {
+    fn hand(&self) -> EventHand {
         let (sender, answers) = sync_channel(1);
         self.send(Request::Join(sender));
-        let mut hand = ChannelHand { number: 0, answers, blocks: Vec::new() };
+        let mut hand = EventHand { number: 0, answers, blocks: Vec::new() };
         if let Answer::Number(number) = hand.answer() {
             hand.number = number;
         }
@@ -110,7 +124,7 @@ impl Contender for Channel {
     }
 
     #[inline]
-    fn take(&self, hand: &mut ChannelHand, blocks: u32) -> Result<(), Exhausted> {
+    fn take(&self, hand: &mut EventHand, blocks: u32) -> Result<(), Exhausted> {
         self.send(Request::Take { hand: hand.number, blocks });
         match hand.answer() {
             Answer::Blocks(blocks) => hand.blocks = blocks?,
@@ -120,7 +134,7 @@ impl Contender for Channel {
     }
 
     #[inline]
-    fn give_back(&self, hand: &mut ChannelHand) -> Result<(), ReturnError> {
+    fn give_back(&self, hand: &mut EventHand) -> Result<(), ReturnError> {
         self.send(Request::GiveBack(std::mem::take(&mut hand.blocks)));
         Ok(())
     }
@@ -128,14 +142,34 @@ impl Contender for Channel {
     fn free(&self) -> u32 {
         let hand = self.hand();
         self.send(Request::CountFree { hand: hand.number });
-        match hand.answer() {
+        let free = match hand.answer() {
             Answer::Free(free) => free,
             other => unreachable!("one question, one answer: {other:?}"),
-        }
+        };
+        self.send(Request::Leave { hand: hand.number });
+        free
     }
 }
 
-impl Drop for Channel {
+impl Churn for EventQueue {
+    /// An agent is a hand. Owners, quotas and shares are unknown here; a new geometry is the owner's to take
+    /// up, which it does between two events when every block is there.
+    fn churn(&self, blocks: u32) -> bool {
+        let mut hand = self.hand();
+        if self.take(&mut hand, blocks).is_ok() {
+            self.give_back(&mut hand).expect("whatever is given back is believed");
+        }
+        self.send(Request::Reconfigure { hand: hand.number });
+        let reconfigured = match hand.answer() {
+            Answer::Reconfigured(done) => done,
+            other => unreachable!("one question, one answer: {other:?}"),
+        };
+        self.send(Request::Leave { hand: hand.number });
+        reconfigured
+    }
+}
+
+impl Drop for EventQueue {
     fn drop(&mut self) {
         drop(self.requests.take());
         if let Some(owner) = self.owner.take() {
@@ -148,17 +182,18 @@ impl Drop for Channel {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contender::tests::{loses_nothing, takes_all_or_nothing};
+    use crate::contender::tests::{churns, loses_nothing, takes_all_or_nothing};
 
     #[test]
     fn is_a_contender() {
-        takes_all_or_nothing::<Channel>();
-        loses_nothing::<Channel>();
+        takes_all_or_nothing::<EventQueue>();
+        loses_nothing::<EventQueue>();
+        churns::<EventQueue>();
     }
 
     #[test]
     fn a_buffer_comes_back() {
-        let pool = Channel::new(10);
+        let pool = EventQueue::new(10);
         let mut hand = pool.hand();
         pool.take(&mut hand, 4).unwrap();
         let buffer = hand.blocks.as_ptr();
