@@ -14,18 +14,20 @@ mod memory;
 mod overhead;
 mod plain;
 mod report;
+mod rows;
 mod swap;
 mod throughput;
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
 use latchless_engine::backend::llama::{
-    ContextOptions, LlamaContext, LlamaModel, LoadError, ModelOptions,
+    ContextOptions, LlamaContext, LlamaModel, LoadError, ModelOptions, runtime,
 };
+use latchless_llama_raw::quantize::{Quantization, quantize};
 
 use self::report::Report;
 
@@ -51,12 +53,17 @@ struct Args {
     #[arg(long, value_name = "N")]
     threads: Option<u32>,
 
+    /// Measure the model in another quantisation: `Q4_0`, `Q8_0`, `Q4_K_M`, `F16`. It is made once, in the folder of
+    /// the temporary files, from what the file has: its times are true, its answers are worse
+    #[arg(long, value_name = "NAME")]
+    quantization: Option<Quantization>,
+
     /// A short run: shows that everything works
     #[arg(long)]
     quick: bool,
 
-    /// Only the figures whose group has this name: throughput, latency, interval, swap, memory, overhead,
-    /// frozen (Linux)
+    /// Only the figures whose group has this name: rows, throughput, latency, interval, swap, memory,
+    /// overhead, frozen (Linux)
     #[arg(long, value_name = "GROUP")]
     only: Option<String>,
 
@@ -100,12 +107,19 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<(), Box<dyn Error>> {
-    let model = LlamaModel::load(&args.model, &ModelOptions::default())?;
-    let bench = Bench { path: args.model.clone(), model, quick: args.quick, threads: args.threads };
-    let mut report = Report::new(&args.model, args.quick, args.silent);
+    let path = match args.quantization {
+        Some(quantization) => other(&args.model, quantization)?,
+        None => args.model.clone(),
+    };
+    let model = LlamaModel::load(&path, &ModelOptions::default())?;
+    let mut report = Report::new(&path, args.quick, args.silent);
+    let bench = Bench { path, model, quick: args.quick, threads: args.threads };
     let wanted = |group| args.only.as_deref().is_none_or(|only| only == group);
     if wanted("overhead") {
         overhead::measure(&bench, &mut report)?;
+    }
+    if wanted("rows") {
+        rows::measure(&bench, &mut report)?;
     }
     if wanted("throughput") {
         throughput::measure(&bench, &mut report)?;
@@ -130,4 +144,16 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         report.write(path)?;
     }
     Ok(())
+}
+
+/// The file with the same model in another quantisation.
+fn other(model: &Path, quantization: Quantization) -> Result<PathBuf, Box<dyn Error>> {
+    let stem = model.file_stem().unwrap_or_default().to_string_lossy();
+    let name = stem.rsplit_once('.').map_or(&*stem, |(name, _)| name);
+    let path = std::env::temp_dir().join(format!("latchless-figures-{name}.{quantization}.gguf"));
+    if !path.exists() {
+        let threads = std::thread::available_parallelism()?.get() as u32;
+        quantize(runtime()?, model, &path, quantization, threads)?;
+    }
+    Ok(path)
 }

@@ -20,7 +20,23 @@ const HOSTS: u32 = 3;
 struct Seen {
     answered: u64,
     failed: u64,
-    gaps: Vec<Duration>,
+    gaps: Vec<Gap>,
+}
+
+/// From one token of a stream to the next.
+struct Gap {
+    from: Instant,
+    to: Instant,
+}
+
+impl Gap {
+    fn length(&self) -> Duration {
+        self.to.duration_since(self.from)
+    }
+
+    fn touches(&self, phases: &[(Instant, Instant)]) -> bool {
+        phases.iter().any(|&(start, end)| self.from < end && self.to > start)
+    }
 }
 
 fn host(engine: &Engine, number: u32, stop: &AtomicBool) -> Seen {
@@ -40,7 +56,7 @@ fn host(engine: &Engine, number: u32, stop: &AtomicBool) -> Seen {
                 Event::Finished(_) => seen.failed += 1,
                 _ => {
                     let now = Instant::now();
-                    seen.gaps.extend(last.map(|last| now.duration_since(last)));
+                    seen.gaps.extend(last.map(|from| Gap { from, to: now }));
                     last = Some(now);
                 }
             }
@@ -69,10 +85,10 @@ pub(crate) fn measure(bench: &Bench, report: &mut Report) -> Result<(), Box<dyn 
     for _ in 0..swaps {
         let start = Instant::now();
         let old = engine.swap(load)?;
-        loads.push(start.elapsed());
-        let start = Instant::now();
+        let loaded = Instant::now();
+        loads.push((start, loaded));
         old.wait(Duration::MAX)?;
-        drains.push(start.elapsed());
+        drains.push((loaded, Instant::now()));
         thread::sleep(Duration::from_millis(300));
     }
     stop.store(true, Ordering::Release);
@@ -86,27 +102,26 @@ pub(crate) fn measure(bench: &Bench, report: &mut Report) -> Result<(), Box<dyn 
     report.add(GROUP, "swaps", swaps as f64, "", None);
     report.add(GROUP, "requests that were answered", all.answered as f64, "", None);
     report.add(GROUP, "requests lost or failed", all.failed as f64, "", Some("0"));
-    report.add(GROUP, "loading, p50", millis(percentile(&mut loads, 0.5)), "ms", None);
-    report.add(
-        GROUP,
-        "until the old one was gone, p50",
-        millis(percentile(&mut drains, 0.5)),
-        "ms",
-        None,
-    );
-    report.add(
-        GROUP,
-        "time between tokens, p50",
-        millis(percentile(&mut all.gaps, 0.5)),
-        "ms",
-        None,
-    );
-    report.add(
-        GROUP,
-        "time between tokens, longest",
-        millis(percentile(&mut all.gaps, 1.0)),
-        "ms",
-        None,
-    );
+    let lengths = |phases: &[(Instant, Instant)]| -> Vec<Duration> {
+        phases.iter().map(|(start, end)| end.duration_since(*start)).collect()
+    };
+    report.add(GROUP, "loading, p50", millis(percentile(&mut lengths(&loads), 0.5)), "ms", None);
+    let gone = millis(percentile(&mut lengths(&drains), 0.5));
+    report.add(GROUP, "until the old one was gone, p50", gone, "ms", None);
+    let quiet = |gap: &&Gap| !gap.touches(&loads) && !gap.touches(&drains);
+    for (phase, gaps) in [
+        ("one model", all.gaps.iter().filter(quiet).collect::<Vec<_>>()),
+        ("while one loads", all.gaps.iter().filter(|gap| gap.touches(&loads)).collect()),
+        ("while one drains", all.gaps.iter().filter(|gap| gap.touches(&drains)).collect()),
+    ] {
+        let mut lengths: Vec<Duration> = gaps.into_iter().map(Gap::length).collect();
+        if lengths.is_empty() {
+            continue;
+        }
+        for (name, share) in [("p50", 0.5), ("p99", 0.99), ("longest", 1.0)] {
+            let figure = format!("time between tokens, {phase}, {name}");
+            report.add(GROUP, figure, millis(percentile(&mut lengths, share)), "ms", None);
+        }
+    }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use latchless_llama_state::StateError;
+use latchless_llama_raw::state::{self, StateError};
 use llama_cpp_2::context::params::LlamaContextParams;
 use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::token::LlamaToken;
@@ -146,15 +146,14 @@ impl LlamaContext {
 
     /// The keys and values of a sequence that exists, as llama.cpp writes them.
     fn state(&self, sequence: SequenceId) -> Result<Vec<u8>, BackendError> {
-        let state = latchless_llama_state::get(self.bound.borrow_dependent(), sequence.0 as i32);
+        let state = state::get(self.bound.borrow_dependent(), sequence.0 as i32);
         state.map_err(|error| BackendError::State { sequence, reason: error.to_string() })
     }
 
     /// Puts [`Self::state`] into a sequence that exists; after an error a part of it may be there.
     fn set_state(&mut self, sequence: SequenceId, state: &[u8]) -> Result<(), StateError> {
         let id = sequence.0 as i32;
-        let set =
-            self.bound.with_dependent_mut(|_, raw| latchless_llama_state::set(raw, id, state));
+        let set = self.bound.with_dependent_mut(|_, raw| state::set(raw, id, state));
         let len = self.len_by_llama(sequence);
         self.ledger.set_len(sequence, len);
         set

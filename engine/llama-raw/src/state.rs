@@ -1,8 +1,7 @@
 //! The state of one llama.cpp sequence as bytes, and back.
 //!
 //! llama-cpp-2 has safe functions for this that go through a file, or through a value whose bytes cannot
-//! be seen. Neither serves a cache that writes its own files, so the two raw calls are wrapped here, in a
-//! crate of their own: `latchless-engine` forbids unsafe code.
+//! be seen. Neither serves a cache that writes its own files, so the two raw calls are wrapped here.
 //!
 //! Sequences must be within what the context was made for: llama.cpp aborts the process on others.
 //! `latchless-engine` checks that before it calls.
