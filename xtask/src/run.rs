@@ -54,6 +54,11 @@ pub(crate) fn workspace_root() -> PathBuf {
     Path::new(&own).parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf)
 }
 
+/// Where cargo builds.
+pub(crate) fn target_folder() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace_root().join("target"), PathBuf::from)
+}
+
 /// Runs `command` to its end, its output on standard error.
 pub(crate) fn run(command: &mut Command) -> Result<(), Failed> {
     let status = command.stdout(io::stderr()).status();

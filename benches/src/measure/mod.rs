@@ -27,7 +27,24 @@ pub fn pairs<C: Contender>(pool: &C, threads: usize, blocks: u32, pairs: u64) ->
             pair(pool, &mut hand, blocks);
         }
     };
-    let ((), spans) = together(threads, |_| pool.hand(), work, || {});
+    whole(&together(threads, |_| pool.hand(), work, || {}).1)
+}
+
+/// The same with steps of agents' work.
+///
+/// # Panics
+/// When the backend breaks its promises.
+pub fn counted_steps<W: Work>(work: &W, threads: usize, steps: u64) -> Duration {
+    let run = |mut hand| {
+        for _ in 0..steps {
+            work.step(&mut hand);
+        }
+    };
+    whole(&together(threads, |thread| work.hand(thread), run, || {}).1)
+}
+
+/// From the first one's start to the last one's end.
+fn whole<R>(spans: &[Span<R>]) -> Duration {
     let begun = spans.iter().map(|span| span.begun).min();
     let ended = spans.iter().map(|span| span.ended).max();
     begun.zip(ended).map_or(Duration::ZERO, |(begun, ended)| ended - begun)

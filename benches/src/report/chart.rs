@@ -11,7 +11,7 @@ const WIDTH: f64 = 960.0;
 const MARGIN: f64 = 20.0;
 const AXIS_WIDTH: f64 = 62.0;
 const PANEL_GAP: f64 = 20.0;
-const PANEL_TOP: f64 = 92.0;
+const PANEL_TOP: f64 = 110.0;
 const PANEL_HEIGHT: f64 = 270.0;
 const LEGEND_ROW: f64 = 22.0;
 const LEGEND_COLUMNS: usize = 4;
@@ -29,13 +29,18 @@ const COLOURS: [(&str, &str); 9] = [
     ("#bf3989", "#f778ba"),
 ];
 
+/// The colour of a line that the legend does not name: a modest one.
+const UNKNOWN: usize = 5;
+
 /// A picture.
 #[derive(Debug, Clone)]
 pub struct Chart {
     /// What it shows.
     pub title: String,
-    /// How it was measured.
+    /// What is compared, how, and in which unit.
     pub subtitle: String,
+    /// What it was measured on.
+    pub machine: String,
     /// A value of the axis, as one reads it.
     pub unit: fn(f64) -> String,
     /// The names of lines, as the legend lists them, each with the number of its colour. Colour 0 is
@@ -61,7 +66,7 @@ pub struct Panel {
 pub struct Line {
     /// One of the picture's names.
     pub name: String,
-    /// A value for each step, greater than 0.
+    /// A value for each step, greater than 0; not a number where there is none.
     pub values: Vec<f64>,
 }
 
@@ -119,6 +124,7 @@ impl Chart {
             )
             .add(text(&self.title, "title", MARGIN, 32.0))
             .add(text(&self.subtitle, "note", MARGIN, 52.0))
+            .add(text(&self.machine, "note", MARGIN, 70.0))
             .add(self.axis(decades));
         let count = self.panels.len().max(1) as f64;
         let room = WIDTH - 2.0 * MARGIN - AXIS_WIDTH;
@@ -162,6 +168,8 @@ impl Chart {
                 .values
                 .iter()
                 .enumerate()
+                // Nothing was measured there.
+                .filter(|(_, value)| value.is_finite())
                 .map(|(i, value)| (round(across(i)), round(height_of(decades.place(*value)))))
                 .collect();
             group = group.add(mark(self.colour(&line.name), &points));
@@ -182,7 +190,7 @@ impl Chart {
     }
 
     fn colour(&self, name: &str) -> usize {
-        self.names.iter().find(|(known, _)| known == name).map_or(0, |(_, colour)| *colour)
+        self.names.iter().find(|(known, _)| known == name).map_or(UNKNOWN, |(_, colour)| *colour)
     }
 }
 
@@ -247,6 +255,7 @@ mod tests {
         Chart {
             title: "A < B & C".to_owned(),
             subtitle: "two steps".to_owned(),
+            machine: "here".to_owned(),
             unit: |value| format!("{value} M/s"),
             names: vec![("ours".to_owned(), 0), ("theirs".to_owned(), 1)],
             panels: vec![Panel {

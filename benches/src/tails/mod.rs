@@ -48,6 +48,12 @@ pub struct Row {
     pub p99_ns: u64,
     /// 999 of 1,000 are not longer.
     pub p999_ns: u64,
+    /// 90 of 100 are not longer.
+    pub p90_ns: u64,
+    /// All but one in 10,000 are not longer.
+    pub p9999_ns: u64,
+    /// All but one in 100,000 are not longer; the longest, where there are fewer.
+    pub p99999_ns: u64,
     /// The longest.
     pub max_ns: u64,
     /// Operations measured.
@@ -169,6 +175,9 @@ impl Latencies {
             p50_ns: histogram.value_at_quantile(0.5),
             p99_ns: histogram.value_at_quantile(0.99),
             p999_ns: histogram.value_at_quantile(0.999),
+            p90_ns: histogram.value_at_quantile(0.9),
+            p9999_ns: histogram.value_at_quantile(0.9999),
+            p99999_ns: histogram.value_at_quantile(0.99999),
             max_ns: histogram.max(),
             operations,
             over_20_ms: histogram.count_between(long, u64::MAX),
@@ -223,6 +232,7 @@ mod tests {
         latencies.nanoseconds.record(30_000_000).unwrap();
         let row = latencies.row("s", "b", Churned::default());
         assert_eq!((row.p50_ns, row.p99_ns, row.p999_ns), (501, 991, 1_000));
+        assert_eq!((row.p90_ns, row.p99999_ns), (901, row.max_ns));
         assert!((29_900_000..30_100_000).contains(&row.max_ns), "{row:?}");
         assert_eq!((row.operations, row.over_20_ms), (1_001, 1));
     }

@@ -1,35 +1,66 @@
 //! `cargo xtask bench`: builds the benchmarks in release, with every contender, and hands over to one. The
 //! engine's needs a model and what llama.cpp is built with; both are seen to first.
+//!
+//! [`report`] runs all of them and writes docs/benchmarks; [`instructions`] counts what a noisy machine does
+//! not change, and compares it with a committed table.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use clap::{Args, ValueEnum};
 
+use self::instructions::Then;
+use self::report::{Options, Part};
 use crate::run::{self, Failed};
 use crate::{model, prerequisites};
+
+mod counts;
+mod instructions;
+mod report;
 
 /// Shown at the end of `cargo xtask bench --help`.
 pub(crate) const EXAMPLES: &str = "\
 Examples:
   cargo xtask bench pool                          throughput and size; about 2 minutes
-  cargo xtask bench pool --json pool.json --svg docs/pool.svg
+  cargo xtask bench pool --json pool.json --svg pool.svg
   cargo xtask bench tails --json tails.json       starved and frozen threads; about 12 minutes
   cargo xtask bench agents --json agents.json     transitions, claims, changes, output; about 2 minutes
   cargo xtask bench tails --quick                 half a minute; not for comparing
   cargo xtask bench engine --json engine.json     a real model; about 7 minutes
   cargo xtask bench store --json store.json       durable claims; about 1 minute
   cargo xtask bench pool -- --backends latchless,mutex_owner --threads 2
+  cargo xtask bench --check                       instructions against the committed table; 2 minutes
+  cargo xtask bench --update                      accept them: writes benches/instructions.json
+  cargo xtask bench report --quick                all of this, into docs/benchmarks; about 10 minutes
+  cargo xtask bench report --only pool,tails      these parts anew, the others as they are
+  cargo xtask bench report --redraw               the page from the figures that are there
 
 Leave the machine alone meanwhile. The first build takes a minute or two.
 What follows `--` goes to the benchmark; `-- --help` lists it.";
 
 /// The options of the benchmarks.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct BenchArgs {
     /// What to measure
-    #[arg(value_enum)]
-    bench: Bench,
+    #[arg(value_enum, required_unless_present_any = ["check", "update"])]
+    bench: Option<Bench>,
+
+    /// Count instructions, and fail when an operation takes 5 % more than the committed table says
+    #[arg(long, conflicts_with_all = ["bench", "json", "svg", "quick"])]
+    check: bool,
+
+    /// Count instructions, and write the committed table
+    #[arg(long, conflicts_with_all = ["bench", "check", "json", "svg", "quick"])]
+    update: bool,
+
+    /// These parts of the report alone
+    #[arg(long, value_name = "PART,…", value_enum, value_delimiter = ',')]
+    only: Vec<Part>,
+
+    /// Measure nothing: draw the report from the figures that are there
+    #[arg(long, conflicts_with_all = ["only", "quick"])]
+    redraw: bool,
 
     /// Write the figures to this file as JSON
     #[arg(long, value_name = "FILE")]
@@ -61,6 +92,10 @@ enum Bench {
     Engine,
     /// Durable claims of tasks, on the disk of the temporary files, beside one transaction each
     Store,
+    /// Instructions of the hot operations, counted by valgrind, beside the committed table
+    Instructions,
+    /// All of them, one after another: writes docs/benchmarks with tables, pictures and the figures
+    Report,
 }
 
 /// Why nothing was measured.
@@ -78,8 +113,38 @@ pub(crate) enum Error {
     },
 
     /// An option that the benchmark does not have.
-    #[error("the engine's benchmark draws no picture; leave --svg out")]
-    NoPicture,
+    #[error("{option} is no option of this benchmark; leave it out")]
+    NoSuchOption {
+        /// The option.
+        option: &'static str,
+    },
+
+    /// Instructions could not be counted, or are more than they may be.
+    #[error(transparent)]
+    Instructions(#[from] instructions::Error),
+
+    /// Parts of the report failed.
+    #[error(
+        "{} failed, everything else is written; repeat it with `cargo xtask bench report --only {}`",
+        failed.join(" and "), failed.join(",")
+    )]
+    Parts {
+        /// Their names.
+        failed: Vec<String>,
+    },
+
+    /// The report's page could not be made.
+    #[error("the page could not be drawn: {0}; the reason is printed above")]
+    Draw(Failed),
+
+    /// A file of the report could not be written.
+    #[error("{}: {problem}; make room for it and run this again", path.display())]
+    Page {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
 
     /// It did not compile.
     #[error("the benchmark could not be built: {0}; the reason is printed above")]
@@ -94,8 +159,13 @@ impl Error {
     /// 2 for what the user has to put right, else 1.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Output { .. } | Self::NoPicture => 2,
-            Self::Build(_) | Self::Start(_) => 1,
+            Self::Output { .. } | Self::NoSuchOption { .. } => 2,
+            Self::Instructions(error) => error.exit_code(),
+            Self::Build(_)
+            | Self::Start(_)
+            | Self::Parts { .. }
+            | Self::Draw(_)
+            | Self::Page { .. } => 1,
         }
     }
 }
@@ -105,18 +175,32 @@ impl Error {
 /// # Errors
 /// An option, the machine or the model is to be put right first, or the build failed.
 pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, crate::Error> {
-    args.check()?;
+    args.refuse_what_does_not_go_together()?;
     let mut what = vec!["--release"];
     let mut model = None;
     match args.bench {
-        Bench::Pool => what.extend(bin("pool")),
-        Bench::Tails => what.extend(bin("tails")),
-        Bench::Agents => what.extend(bin("agents")),
-        Bench::Store => what.extend(bin("store")),
-        Bench::Engine => {
+        Some(Bench::Pool) => what.extend(bin("pool")),
+        Some(Bench::Tails) => what.extend(bin("tails")),
+        Some(Bench::Agents) => what.extend(bin("agents")),
+        Some(Bench::Store) => what.extend(bin("store")),
+        Some(Bench::Engine) => {
             prerequisites::ensure()?;
             model = Some(model::locate()?);
-            what.extend(["-p", "latchless-engine", "--example", "figures"]);
+            what.extend(ENGINE);
+        }
+        Some(Bench::Report) => {
+            let (quick, redraw, only) = (args.quick, args.redraw, args.only.clone());
+            report::run(&Options { quick, only, redraw })?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(Bench::Instructions) | None => {
+            let then = match (args.check, args.update) {
+                (true, _) => Then::Check,
+                (_, true) => Then::Update,
+                _ => Then::Show,
+            };
+            instructions::run(then).map_err(Error::from)?;
+            return Ok(ExitCode::SUCCESS);
         }
     }
     eprintln!("building the benchmark (the first time a minute or two, with llama.cpp five)");
@@ -133,15 +217,28 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, crate::Error> {
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1).into())
 }
 
+const ENGINE: [&str; 4] = ["-p", "latchless-engine", "--example", "figures"];
+
 fn bin(name: &str) -> [&str; 6] {
     ["-p", "latchless-benches", "--features", "kvbm", "--bin", name]
 }
 
 impl BenchArgs {
     /// A file that cannot be written is told before minutes of measuring, not after.
-    fn check(&self) -> Result<(), Error> {
-        if self.bench == Bench::Engine && self.svg.is_some() {
-            return Err(Error::NoPicture);
+    fn refuse_what_does_not_go_together(&self) -> Result<(), Error> {
+        let report = self.bench == Some(Bench::Report);
+        let counts = self.bench == Some(Bench::Instructions);
+        for (option, given, known) in [
+            ("--svg", self.svg.is_some(), !report && !counts && self.bench != Some(Bench::Engine)),
+            ("--json", self.json.is_some(), !report && !counts),
+            ("--quick", self.quick, !counts),
+            ("--only", !self.only.is_empty(), report),
+            ("--redraw", self.redraw, report),
+            ("--", !self.rest.is_empty(), !report && !counts && self.bench.is_some()),
+        ] {
+            if given && !known {
+                return Err(Error::NoSuchOption { option });
+            }
         }
         for (option, path) in [("--json", &self.json), ("--svg", &self.svg)] {
             let Some(path) = path else { continue };
@@ -191,7 +288,7 @@ mod tests {
     fn every_option_is_passed_on() {
         let words = ["tails", "--json", "a.json", "--svg", "b.svg", "--quick", "--", "--seed", "7"];
         let args = parse(&words).unwrap();
-        assert_eq!(args.bench, Bench::Tails);
+        assert_eq!(args.bench, Some(Bench::Tails));
         let mut command = Command::new("tails");
         args.pass_on(&mut command);
         assert_eq!(run::shown(&command), "tails --json a.json --svg b.svg --quick --seed 7");
@@ -199,24 +296,43 @@ mod tests {
 
     #[test]
     fn a_benchmark_must_be_named_and_exist() {
-        for words in [[].as_slice(), &["engines"]] {
+        for words in [[].as_slice(), &["engines"], &["pool", "--check"], &["--check", "--update"]] {
             let error = parse(words).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{words:?}");
         }
     }
 
     #[test]
-    fn the_engine_s_benchmark_draws_nothing() {
-        let refused = parse(&["engine", "--svg", "a.svg"]).unwrap().check().unwrap_err();
-        assert_eq!(refused.exit_code(), 2);
-        parse(&["engine", "--json", "a.json"]).unwrap().check().unwrap();
+    fn an_option_that_a_benchmark_does_not_have_is_refused() {
+        for words in [
+            &["engine", "--svg", "a.svg"][..],
+            &["report", "--json", "a.json"],
+            &["instructions", "--quick"],
+            &["pool", "--only", "pool"],
+            &["tails", "--redraw"],
+            &["--check", "--", "--seed", "7"],
+        ] {
+            let refused = parse(words).unwrap().refuse_what_does_not_go_together().unwrap_err();
+            assert_eq!(refused.exit_code(), 2, "{words:?}");
+        }
+        for words in [
+            &["engine", "--json", "a.json"][..],
+            &["report", "--quick", "--only", "pool,tails"],
+            &["report", "--redraw"],
+            &["--check"],
+            &["--update"],
+        ] {
+            parse(words).unwrap().refuse_what_does_not_go_together().unwrap();
+        }
     }
 
     #[test]
     fn files_must_have_a_folder() {
         let folder = tempfile::tempdir().unwrap();
-        let check =
-            |option, path: &Path| parse(&["pool", option, path.to_str().unwrap()]).unwrap().check();
+        let check = |option, path: &Path| {
+            let words = ["pool", option, path.to_str().unwrap()];
+            parse(&words).unwrap().refuse_what_does_not_go_together()
+        };
         check("--json", &folder.path().join("out.json")).unwrap();
         check("--svg", Path::new("out.svg")).unwrap();
         let error = check("--svg", folder.path()).unwrap_err();

@@ -146,6 +146,16 @@ pub(crate) fn cached() -> Result<PathBuf, Error> {
     )
 }
 
+/// The model that the user named, else the default one if it was fetched before: nothing is fetched.
+///
+/// # Errors
+/// Those of [`named`].
+pub(crate) fn present() -> Result<Option<PathBuf>, Error> {
+    let kept =
+        || cache::folder().map(|folder| folder.join(SMOLLM2.file)).filter(|path| path.is_file());
+    Ok(named(None)?.or_else(kept))
+}
+
 /// The model that the user named, else the default one.
 ///
 /// # Errors

@@ -84,6 +84,20 @@ pub(crate) fn ensure() -> Result<(), Error> {
     if still.is_empty() { Ok(()) } else { Err(PackageError::Ineffective { tools: still }.into()) }
 }
 
+/// The same without installing anything.
+///
+/// # Errors
+/// What is missing.
+pub(crate) fn present() -> Result<(), Error> {
+    cpu::check()?;
+    let tools = missing()?;
+    if tools.is_empty() {
+        Ok(())
+    } else {
+        Err(PackageError::Missing { system: System::here(), tools }.into())
+    }
+}
+
 fn missing() -> Result<Vec<Tool>, Error> {
     let mut missing = Vec::new();
     if !works("CMAKE", "cmake")? {

@@ -65,7 +65,7 @@ fn sanitized(
 
 /// Lines of the core that its tests run. Tarpaulin's ptrace engine needs nothing of LLVM's.
 pub(super) fn coverage() -> Vec<Command> {
-    let tools = variant::target_folder().join("tools");
+    let tools = run::target_folder().join("tools");
     let program = tools.join("bin").join("cargo-tarpaulin");
     let mut commands = Vec::new();
     let on_path = run::probe(run::cargo().get_program(), &["tarpaulin", "--version"]).is_some();
@@ -79,7 +79,7 @@ pub(super) fn coverage() -> Vec<Command> {
     command.args(["tarpaulin", "--engine", "ptrace", "--skip-clean", "--out", "Stdout"]);
     command.args(["--packages", "latchless", "--lib", "--tests"]);
     command.args(["--include-files", "core/src/*", "--timeout", "600", "--fail-under", "95"]);
-    command.arg("--target-dir").arg(variant::target_folder().join("coverage"));
+    command.arg("--target-dir").arg(run::target_folder().join("coverage"));
     // A line that was inlined or folded away has no address of its own to be seen at.
     command.env("CARGO_PROFILE_DEV_OPT_LEVEL", "0");
     // It freezes threads with ptrace itself, which a process can be under once.

@@ -48,7 +48,7 @@ pub(crate) enum Error {
 /// Runs each target for so many seconds.
 pub(super) fn run(seconds: u32) -> Result<(), Error> {
     for target in TARGETS {
-        let found = variant::target_folder().join("fuzz").join("found").join(target);
+        let found = run::target_folder().join("fuzz").join("found").join(target);
         fs::create_dir_all(&found)
             .map_err(|source| Error::Folder { path: found.clone(), source })?;
         let mut command = command(target, seconds);
@@ -60,7 +60,7 @@ pub(super) fn run(seconds: u32) -> Result<(), Error> {
 
 fn command(target: &str, seconds: u32) -> Command {
     let folder = run::workspace_root().join("engine").join("fuzz");
-    let found = variant::target_folder().join("fuzz").join("found").join(target);
+    let found = run::target_folder().join("fuzz").join("found").join(target);
     let mut command = variant::cargo("run", "fuzz", FLAGS);
     // Sanitizers are unstable options of the compiler; the toolchain is the usual one.
     command.env("RUSTC_BOOTSTRAP", "1").arg("--release");

@@ -2,7 +2,6 @@
 //! flags would have everything else compiled again.
 
 use std::env;
-use std::path::PathBuf;
 use std::process::Command;
 
 use crate::run;
@@ -16,7 +15,7 @@ pub(super) fn cargo(subcommand: &str, folder: &str, flags: &str) -> Command {
     command.env("RUSTFLAGS", format!("{flags} {usual}").trim());
     // It would go before RUSTFLAGS.
     command.env_remove("CARGO_ENCODED_RUSTFLAGS");
-    command.args([subcommand, "--target-dir"]).arg(target_folder().join(folder));
+    command.args([subcommand, "--target-dir"]).arg(run::target_folder().join(folder));
     command
 }
 
@@ -28,12 +27,6 @@ pub(super) fn sanitized_target() -> Option<&'static str> {
         ("macos", "aarch64") => Some("aarch64-apple-darwin"),
         _ => None,
     }
-}
-
-/// Where cargo builds.
-pub(super) fn target_folder() -> PathBuf {
-    env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| run::workspace_root().join("target"), PathBuf::from)
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ struct Cli {
 
     /// Numbers of threads
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "1,2",
-          value_parser = clap::value_parser!(u8).range(1..=16))]
+          value_parser = clap::value_parser!(u8).range(1..=128))]
     threads: Vec<u8>,
 
     /// Seconds of priority inversion for each backend; 0 leaves that out

@@ -119,7 +119,11 @@ pub(crate) fn chart(figures: &Figures) -> Chart {
     });
     Chart {
         title: "Pairs of allocate and free a second, by blocks of a request (n)".to_owned(),
-        subtitle: figures.machine.clone(),
+        subtitle: format!(
+            "{} blocks, pinned threads, all of them together; higher is better; one axis for all panels",
+            figures.pool_blocks
+        ),
+        machine: figures.machine.clone(),
         unit: |millions| match millions {
             1.0.. => format!("{millions:.0} M/s"),
             0.001.. => format!("{:.0} k/s", millions * 1e3),

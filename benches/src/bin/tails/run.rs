@@ -178,7 +178,11 @@ fn chart(figures: &Figures) -> Chart {
     Chart {
         title: "What a starved or a stopped thread does to the others: time of allocate and free"
             .to_owned(),
-        subtitle: figures.machine.clone(),
+        subtitle: format!(
+            "{} blocks a request, {} s of inversion, {} freezes of {} ms; lower is better",
+            figures.blocks_a_request, figures.inversion_s, figures.freezes, figures.freeze_ms
+        ),
+        machine: figures.machine.clone(),
         unit: |nanoseconds| match nanoseconds {
             1e9.. => format!("{:.0} s", nanoseconds / 1e9),
             1e6.. => format!("{:.0} ms", nanoseconds / 1e6),
