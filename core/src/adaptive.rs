@@ -149,6 +149,17 @@ pub struct AdaptiveLimitError {
 }
 
 /// What an [`AdaptiveLimit`] goes by: read in one load, so that all of it belongs together.
+///
+/// ```
+/// use std::time::Duration;
+/// use latchless::{AdaptiveLimit, LimitEstimate};
+///
+/// let limit = AdaptiveLimit::new(Duration::from_millis(1), Duration::from_secs(1))?;
+/// limit.observe(Duration::from_millis(20));
+/// let LimitEstimate { mean, doublings, .. } = limit.estimate();
+/// assert!(mean.is_some() && doublings == 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LimitEstimate {
     /// The moving mean of what was measured; `None` before anything was.

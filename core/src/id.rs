@@ -14,6 +14,11 @@ pub struct BlockId(pub u32);
 pub struct LayerId(pub u16);
 
 /// A request to an engine, unique within it.
+///
+/// ```
+/// use latchless::RequestId;
+/// assert_eq!(format!("{} {:?}", RequestId(7), RequestId(7)), "7 RequestId(7)");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestId(pub u64);
 

@@ -137,6 +137,16 @@ impl<T> fmt::Debug for Inbox<T> {
 }
 
 /// What [`Inbox::take_all`] took, oldest first. Items that are not asked for are dropped with it.
+///
+/// ```
+/// use latchless::{Drained, Inbox};
+///
+/// let inbox = Inbox::with_capacity(8);
+/// inbox.push("first").unwrap();
+/// inbox.push("second").unwrap();
+/// let taken: Drained<_> = inbox.take_all();
+/// assert_eq!(taken.collect::<Vec<_>>(), ["first", "second"]);
+/// ```
 pub struct Drained<T> {
     oldest: *mut Node<T>,
 }

@@ -12,7 +12,8 @@
 //! - [`TaskQueue`] holds tasks that agents claim, each by one agent at a time;
 //! - [`ModelSpec`] is the geometry of a model's KV cache, [`LiveModel`] the one in force;
 //! - [`AdaptiveLimit`] is a time limit that follows what is measured;
-//! - [`Inbox`] takes requests from many threads to one that must not be held up.
+//! - [`Inbox`] takes requests from many threads to one that must not be held up;
+//! - [`observe`] is what all of them show of themselves, by name and unit.
 //!
 //! The crate does no I/O, starts no threads and calls no foreign code.
 //!
@@ -41,8 +42,10 @@ mod id;
 mod inbox;
 mod model;
 mod mutant;
+pub mod observe;
 mod plan;
 mod pool;
+pub mod prelude;
 mod slots;
 mod sync;
 mod task;
@@ -87,3 +90,8 @@ pub mod workspace {
     pub use crate::sync::explore::explore;
     pub use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize};
 }
+
+/// The README's example runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -9,6 +9,15 @@ use crate::model::{Attention, ModelSpec};
 use crate::pool::{AgentHandle, BlockPool, Lease};
 
 /// Blocks with consecutive numbers, in the order of the tokens that they hold.
+///
+/// ```
+/// use latchless::{BlockId, BlockRun, LayerBlocks, LayerId};
+///
+/// let blocks = [4, 5, 6, 9].map(BlockId);
+/// let table = LayerBlocks::new(LayerId(0), 60, blocks);
+/// let last = BlockRun { first: BlockId(9), blocks: 1, place: 3 };
+/// assert_eq!(table.runs().last(), Some(&last));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BlockRun {
     /// The first block.
@@ -23,6 +32,15 @@ pub struct BlockRun {
 ///
 /// Kept as runs: tables are read as often as they are replaced, and a pool that is not full gives out
 /// consecutive blocks.
+///
+/// ```
+/// use latchless::{BlockId, LayerBlocks, LayerId};
+///
+/// // Blocks of 16 tokens: token 20 lies in the second one.
+/// let table = LayerBlocks::new(LayerId(0), 40, [7, 3, 8].map(BlockId));
+/// assert_eq!(table.block_at(20 / 16), Some(BlockId(3)));
+/// assert_eq!((table.len(), table.tokens()), (3, 40));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LayerBlocks {
     layer: LayerId,
@@ -112,6 +130,16 @@ pub struct AgentBlocks {
 }
 
 /// Layers that are no table.
+///
+/// ```
+/// use latchless::{AgentBlocks, AgentBlocksError, BlockPool, LayerId, ModelSpec, PoolConfig, LayerBlocks};
+/// # let pool = BlockPool::new(PoolConfig::new(20, ModelSpec::new(2, 8, 128, 16)?))?;
+/// # let agent = pool.open_account()?;
+/// let twice = [0, 0].map(|layer| LayerBlocks::new(LayerId(layer), 0, []));
+/// let refused = AgentBlocks::new(agent, twice).unwrap_err();
+/// assert_eq!(refused, AgentBlocksError::LayerTwice { layer: LayerId(0) });
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum AgentBlocksError {

@@ -48,6 +48,18 @@ const EVENTS: usize = Event::WaitedNanos as usize + 1;
 
 /// How often threads had to wait for each other at a directory, since it was made: see
 /// [`Directory::contention`].
+///
+/// ```
+/// use std::sync::Arc;
+/// use latchless::{AgentId, BlockPool, Directory, DirectoryContention, ModelSpec, PoolConfig};
+///
+/// let pool = BlockPool::new(PoolConfig::new(20, ModelSpec::new(2, 8, 128, 16)?))?;
+/// let directory = Directory::new(Arc::new(pool));
+/// directory.register(AgentId::new("planner")?)?;
+/// let DirectoryContention { waits, .. } = directory.contention();
+/// assert_eq!(waits, 0, "nobody else was there");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct DirectoryContention {
@@ -58,6 +70,19 @@ pub struct DirectoryContention {
 }
 
 /// An agent was not registered.
+///
+/// ```
+/// use std::sync::Arc;
+/// use latchless::{AgentId, BlockPool, Directory, ModelSpec, PoolConfig, RegisterError};
+///
+/// let pool = BlockPool::new(PoolConfig::new(20, ModelSpec::new(2, 8, 128, 16)?))?;
+/// let directory = Directory::new(Arc::new(pool));
+/// let id = AgentId::new("planner")?;
+/// let first = directory.register(id.clone())?;
+/// let refused = directory.register(id.clone()).unwrap_err();
+/// assert_eq!(refused, RegisterError::Taken { id, handle: first });
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum RegisterError {
     /// The name is taken.

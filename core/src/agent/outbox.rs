@@ -96,6 +96,14 @@ const EVENTS: usize = Event::PopRetry as usize + 1;
 
 /// How often threads came into each other's way in an outbox, since it was made: see
 /// [`Outbox::contention`].
+///
+/// ```
+/// use latchless::{Outbox, OutboxContention};
+/// let outbox = Outbox::new(4)?;
+/// outbox.push("said");
+/// assert_eq!(outbox.contention(), OutboxContention::default(), "nobody else was there");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct OutboxContention {

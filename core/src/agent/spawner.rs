@@ -66,6 +66,14 @@ struct Slots {
 
 /// How often threads came into each other's way at a spawner's slots, since they were made: see
 /// [`SpawnSlots::contention`].
+///
+/// ```
+/// use latchless::{SpawnContention, SpawnSlots, Tick};
+/// let slots = SpawnSlots::new(2)?;
+/// let _agent = slots.reserve(Tick(0))?;
+/// assert_eq!(slots.contention(), SpawnContention::default(), "nobody else was there");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct SpawnContention {
@@ -99,6 +107,11 @@ pub struct SpawnContention {
 pub struct SpawnSlots(Arc<Slots>);
 
 /// A limit that cannot be.
+///
+/// ```
+/// use latchless::{SpawnLimit, SpawnSlots};
+/// assert_eq!(SpawnSlots::new(0).unwrap_err(), SpawnLimit { limit: 0 });
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("a limit of {limit} agents; choose 1 to {}", SpawnLimit::MAX)]
 pub struct SpawnLimit {
@@ -112,6 +125,14 @@ impl SpawnLimit {
 }
 
 /// As many agents run as may.
+///
+/// ```
+/// use latchless::{AllSlotsTaken, SpawnSlots, Tick};
+/// let slots = SpawnSlots::new(1)?;
+/// let _agent = slots.reserve(Tick(0))?;
+/// assert_eq!(slots.reserve(Tick(0)).unwrap_err(), AllSlotsTaken { limit: 1 });
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("all {limit} agents run; spawn again when one of them has ended, or raise the limit")]
 pub struct AllSlotsTaken {
@@ -120,6 +141,18 @@ pub struct AllSlotsTaken {
 }
 
 /// A reservation, by slot and generation: a plain value.
+///
+/// ```
+/// use latchless::{SpawnSlotId, SpawnSlots, Tick};
+///
+/// let slots = SpawnSlots::new(1)?;
+/// let agent = slots.reserve(Tick(0))?;
+/// let id: SpawnSlotId = agent.id();
+/// // Its process is known to be dead.
+/// assert!(slots.clean_up(id) && !agent.is_current());
+/// assert_ne!(slots.reserve(Tick(0))?.id(), id, "the same slot, another agent");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SpawnSlotId {
     index: u16,
@@ -237,6 +270,18 @@ impl SpawnSlots {
 }
 
 /// An agent's slot, from before it is started until this is dropped.
+///
+/// ```
+/// use latchless::{SpawnSlot, SpawnSlots, Tick};
+///
+/// let slots = SpawnSlots::new(1)?;
+/// let agent: SpawnSlot = slots.reserve(Tick(0))?;
+/// assert!(agent.beat(Tick(5)), "a sign of life");
+/// assert!(slots.clean_up_silent(Tick(9), 5).is_empty());
+/// drop(agent);
+/// assert_eq!(slots.running(), 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "the slot is given back when this is dropped"]
 pub struct SpawnSlot {

@@ -70,6 +70,18 @@ impl State {
 }
 
 /// Every access is taken.
+///
+/// ```
+/// use latchless::{BlockPool, BlockTables, ModelSpec, PoolConfig, TooManyAccesses};
+/// # let pool = BlockPool::new(PoolConfig::new(20, ModelSpec::new(2, 8, 128, 16)?))?;
+/// # let agent = pool.open_account()?;
+/// # let tables = std::sync::Arc::new(BlockTables::new(&pool, 1));
+/// let access = tables.access()?;
+/// assert_eq!(tables.access().unwrap_err(), TooManyAccesses { max: 1 });
+/// drop(access);
+/// assert!(tables.access().is_ok());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("all {max} accesses to the block tables are in use; drop one, or make the tables for more")]
 pub struct TooManyAccesses {
@@ -78,6 +90,24 @@ pub struct TooManyAccesses {
 }
 
 /// A table was not published; it is given back here.
+///
+/// ```
+/// use latchless::{AgentBlocks, BlockPool, BlockTables, ModelSpec, NotReplaced, PoolConfig};
+/// # let pool = BlockPool::new(PoolConfig::new(20, ModelSpec::new(2, 8, 128, 16)?))?;
+/// # let agent = pool.open_account()?;
+/// # let _ = agent;
+/// # let pool = BlockPool::new(PoolConfig::new(20, ModelSpec::new(2, 8, 128, 16)?).max_agents(1))?;
+/// # let agent = pool.open_account()?;
+/// # let tables = std::sync::Arc::new(BlockTables::new(&pool, 1));
+/// let access = tables.access()?;
+/// let late = AgentBlocks::new(agent, [])?;
+/// pool.close_account(agent);
+/// let next = pool.open_account()?;
+/// access.replace(AgentBlocks::new(next, [])?)?;
+/// let NotReplaced(back) = access.replace(late).unwrap_err();
+/// assert_eq!(back.agent(), agent);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
     "the agent of this table has left, and another one has its place; drop the table, or publish it for \
@@ -86,6 +116,17 @@ pub struct TooManyAccesses {
 pub struct NotReplaced(pub AgentBlocks);
 
 /// Who reads the block tables, and what that holds back: numbers to watch, read one after another.
+///
+/// ```
+/// use latchless::{BlockPool, BlockTables, ModelSpec, PoolConfig, TablePins};
+/// # let pool = BlockPool::new(PoolConfig::new(20, ModelSpec::new(2, 8, 128, 16)?))?;
+/// # let agent = pool.open_account()?;
+/// # let tables = std::sync::Arc::new(BlockTables::new(&pool, 1));
+/// let _access = tables.access()?;
+/// let TablePins { accesses, pinned, .. } = tables.pins();
+/// assert_eq!((accesses, pinned), (1, 0), "nobody is inside a read");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TablePins {
     /// Accesses that exist.
@@ -153,6 +194,18 @@ impl BlockTables {
 }
 
 /// One thread's way to the [block tables](BlockTables) of a pool's agents. It stays on its thread.
+///
+/// ```
+/// use latchless::{AgentBlocks, BlockPool, BlockTables, ModelSpec, PoolConfig, TableAccess};
+/// # let pool = BlockPool::new(PoolConfig::new(20, ModelSpec::new(2, 8, 128, 16)?))?;
+/// # let agent = pool.open_account()?;
+/// # let tables = std::sync::Arc::new(BlockTables::new(&pool, 1));
+/// let access: TableAccess = tables.access()?;
+/// assert!(access.read(agent).is_none());
+/// access.replace(AgentBlocks::new(agent, [])?)?;
+/// assert!(access.read(agent).is_some() && access.remove(agent));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct TableAccess {
     access: Access<AgentBlocks>,

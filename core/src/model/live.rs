@@ -7,6 +7,17 @@ use arc_swap::ArcSwap;
 use super::ModelSpec;
 
 /// A configuration and how many came before it.
+///
+/// ```
+/// use latchless::{LiveModel, ModelGeneration, ModelSpec};
+///
+/// let live = LiveModel::new(ModelSpec::new(2, 8, 128, 16)?);
+/// let before: std::sync::Arc<ModelGeneration> = live.load();
+/// live.publish(&ModelSpec::new(4, 8, 128, 16)?);
+/// assert_eq!((before.number, before.spec.layers()), (0, 2), "whole, for as long as it is held");
+/// assert_eq!(live.load().number, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, PartialEq, Eq)]
 pub struct ModelGeneration {
     /// 0 for the first configuration, one more with each replacement.

@@ -59,6 +59,16 @@ impl KvBits {
 }
 
 /// What a layer attends to.
+///
+/// ```
+/// use latchless::{Attention, ModelSpec};
+///
+/// // Every other layer sees the last 1,024 tokens.
+/// let sliding = Attention::Sliding { window: 1_024 };
+/// let spec = ModelSpec::new(2, 8, 128, 16)?.with_attention(vec![Attention::Full, sliding])?;
+/// assert_eq!(spec.blocks_for(4_096), 256 + 64);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Attention {
     /// All tokens so far.

@@ -70,6 +70,17 @@ const EVENTS: usize = Event::Late as usize + 1;
 
 /// How often threads came into each other's way in a plan, since it was made: see
 /// [`PlanContext::contention`].
+///
+/// ```
+/// use latchless::{PlanContext, PlanContention};
+///
+/// let plan = PlanContext::new();
+/// plan.start()?;
+/// plan.record("moved a paragraph")?;
+/// let PlanContention { record_retries, segments, .. } = plan.contention();
+/// assert_eq!((record_retries, segments), (0, 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct PlanContention {
@@ -105,6 +116,17 @@ impl<T> RecordError<T> {
 }
 
 /// A changeset was not sealed.
+///
+/// ```
+/// use latchless::{PlanContext, SealError};
+///
+/// let plan = PlanContext::new();
+/// let changeset = plan.start()?;
+/// plan.record("moved a paragraph")?;
+/// plan.seal(changeset)?;
+/// assert_eq!(plan.seal(changeset).unwrap_err(), SealError::Sealed { changeset });
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum SealError {
     /// It was not started.
@@ -124,6 +146,12 @@ pub enum SealError {
 }
 
 /// A plan has as many changesets as it can have.
+///
+/// ```
+/// use latchless::TooManyChangesets;
+/// let refused = TooManyChangesets { started: 9 };
+/// assert!(refused.to_string().contains("go on in another plan"));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("the plan has {started} changesets, and cannot have more; go on in another plan")]
 pub struct TooManyChangesets {
@@ -278,6 +306,18 @@ impl<T> fmt::Debug for PlanContext<T> {
 }
 
 /// A sealed changeset's records, oldest first. Those that are not asked for are dropped with it.
+///
+/// ```
+/// use latchless::{PlanContext, SealedChangeset};
+///
+/// let plan = PlanContext::new();
+/// let changeset = plan.start()?;
+/// plan.record("first")?;
+/// plan.record("second")?;
+/// let sealed: SealedChangeset<_> = plan.seal(changeset)?;
+/// assert_eq!(sealed.collect::<Vec<_>>(), ["first", "second"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct SealedChangeset<T> {
     id: ChangesetId,
     items: Items<T>,

@@ -25,6 +25,16 @@ use crate::sync::{Thread, current_thread, park_timeout, thread_index};
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Who waits for a pool's blocks, and for how long.
+///
+/// ```
+/// use latchless::{BlockPool, ModelSpec, PoolConfig, Waiting};
+/// # let pool = BlockPool::new(PoolConfig::new(20, ModelSpec::new(2, 8, 128, 16)?))?;
+/// # let agent = pool.open_account()?;
+/// # let _ = agent;
+/// let Waiting { waiters, oldest, .. } = pool.waiting();
+/// assert_eq!((waiters, oldest), (0, None), "nobody waits");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Waiting {
     /// Callers that have a place in the queue.

@@ -7,6 +7,15 @@ use super::span::{FULL, SPAN_BLOCKS, blocks_of};
 use crate::id::BlockId;
 
 /// How many blocks are free and how many are not. `used + free = total`, always.
+///
+/// ```
+/// use latchless::{BlockPool, LayerId, ModelSpec, PoolConfig, PoolUsage};
+/// # let pool = BlockPool::new(PoolConfig::new(20, ModelSpec::new(2, 8, 128, 16)?))?;
+/// # let agent = pool.open_account()?;
+/// let _lease = pool.allocate(agent, LayerId(0), 5)?;
+/// assert_eq!(pool.usage(), PoolUsage { total: 20, free: 15, used: 5, reserved: 0 });
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolUsage {
     /// Blocks of the pool.
@@ -21,6 +30,17 @@ pub struct PoolUsage {
 }
 
 /// Every block of a pool, counted once. `free + owned + shared + in flight = total`, always.
+///
+/// ```
+/// use latchless::{BlockPool, LayerId, ModelSpec, PoolConfig, Census};
+/// # let pool = BlockPool::new(PoolConfig::new(20, ModelSpec::new(2, 8, 128, 16)?))?;
+/// # let agent = pool.open_account()?;
+/// let _lease = pool.allocate(agent, LayerId(0), 5)?;
+/// let Census { free, owned, in_flight, .. } = pool.census();
+/// assert_eq!((free, owned), (15, vec![(Some(agent), 5)]));
+/// assert!(in_flight.is_empty(), "nobody is in the middle of anything");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Census {
     /// Blocks of the pool.

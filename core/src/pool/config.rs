@@ -25,6 +25,13 @@ pub struct PoolConfig {
 }
 
 /// A pool that cannot be made.
+///
+/// ```
+/// use latchless::{BlockPool, ModelSpec, PoolConfig, PoolConfigError};
+/// let refused = BlockPool::new(PoolConfig::new(0, ModelSpec::new(2, 8, 128, 16)?)).unwrap_err();
+/// assert_eq!(refused, PoolConfigError::Blocks { blocks: 0 });
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum PoolConfigError {
     /// A pool without blocks, or with more than words have room for.

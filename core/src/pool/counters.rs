@@ -34,6 +34,17 @@ pub(super) enum Event {
 const EVENTS: usize = Event::WaitedNanos as usize + 1;
 
 /// What happened on the threads of one stripe, or on all of them, since the pool was made.
+///
+/// ```
+/// use latchless::{BlockPool, LayerId, ModelSpec, PoolConfig, StripeCounters};
+/// # let pool = BlockPool::new(PoolConfig::new(20, ModelSpec::new(2, 8, 128, 16)?))?;
+/// # let agent = pool.open_account()?;
+/// let _lease = pool.allocate(agent, LayerId(0), 20)?;
+/// assert!(pool.allocate(agent, LayerId(0), 1).is_err());
+/// let StripeCounters { refusals, .. } = pool.counters().total();
+/// assert_eq!(refusals, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct StripeCounters {
@@ -85,6 +96,16 @@ impl StripeCounters {
 }
 
 /// The [counters](StripeCounters) of a pool, by stripe.
+///
+/// ```
+/// use latchless::{BlockPool, ModelSpec, PoolConfig, PoolCounters};
+/// # let pool = BlockPool::new(PoolConfig::new(20, ModelSpec::new(2, 8, 128, 16)?))?;
+/// # let agent = pool.open_account()?;
+/// let earlier: PoolCounters = pool.counters();
+/// # let _ = agent;
+/// assert_eq!(pool.counters().since(&earlier).total().refusals, 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PoolCounters {
     /// What the threads of each stripe met.

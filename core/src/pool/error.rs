@@ -92,6 +92,17 @@ pub enum WaitError {
 }
 
 /// A list of handles was not freed, or not leased: none of them.
+///
+/// ```
+/// use latchless::{BlockPool, LayerId, ModelSpec, PoolConfig, HandleError};
+/// # let pool = BlockPool::new(PoolConfig::new(20, ModelSpec::new(2, 8, 128, 16)?))?;
+/// # let agent = pool.open_account()?;
+/// let handles = pool.allocate(agent, LayerId(0), 2)?.into_handles();
+/// pool.free(agent, &handles)?;
+/// let refused = pool.free(agent, &handles).unwrap_err();
+/// assert_eq!(refused, HandleError::AlreadyFree { block: handles[0].block() });
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum HandleError {
@@ -124,6 +135,18 @@ pub enum HandleError {
 }
 
 /// The geometry was not replaced.
+///
+/// ```
+/// use latchless::{BlockPool, LayerId, ModelSpec, PoolConfig, ReconfigureError};
+/// # let pool = BlockPool::new(PoolConfig::new(20, ModelSpec::new(2, 8, 128, 16)?))?;
+/// # let agent = pool.open_account()?;
+/// let lease = pool.allocate(agent, LayerId(0), 5)?;
+/// let spec = ModelSpec::new(4, 8, 128, 16)?;
+/// assert_eq!(pool.reconfigure(&spec), Err(ReconfigureError { outstanding: 5 }));
+/// drop(lease);
+/// assert_eq!(pool.reconfigure(&spec), Ok(()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("{outstanding} blocks are out; free them (or force-clear the pool) before reconfiguring")]
 pub struct ReconfigureError {
@@ -132,6 +155,14 @@ pub struct ReconfigureError {
 }
 
 /// Every account is taken.
+///
+/// ```
+/// use latchless::{BlockPool, ModelSpec, PoolConfig, TooManyAgents};
+/// let pool = BlockPool::new(PoolConfig::new(20, ModelSpec::new(2, 8, 128, 16)?).max_agents(1))?;
+/// pool.open_account()?;
+/// assert_eq!(pool.open_account(), Err(TooManyAgents { max_agents: 1 }));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("all {max_agents} agents are registered; unregister one, or make the pool for more")]
 pub struct TooManyAgents {
@@ -140,6 +171,15 @@ pub struct TooManyAgents {
 }
 
 /// A lease was not split.
+///
+/// ```
+/// use latchless::{BlockPool, LayerId, ModelSpec, PoolConfig, SplitError};
+/// # let pool = BlockPool::new(PoolConfig::new(20, ModelSpec::new(2, 8, 128, 16)?))?;
+/// # let agent = pool.open_account()?;
+/// let mut lease = pool.allocate(agent, LayerId(0), 5)?;
+/// assert_eq!(lease.split_off(6).unwrap_err(), SplitError { asked: 6, len: 5 });
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("{asked} blocks cannot be split off a lease of {len}; choose 1 to {len}")]
 pub struct SplitError {
@@ -150,6 +190,17 @@ pub struct SplitError {
 }
 
 /// Two leases were not merged; the other one is given back here.
+///
+/// ```
+/// use latchless::{BlockPool, LayerId, ModelSpec, PoolConfig, MergeError};
+/// # let pool = BlockPool::new(PoolConfig::new(20, ModelSpec::new(2, 8, 128, 16)?))?;
+/// # let agent = pool.open_account()?;
+/// let mut one = pool.allocate(agent, LayerId(0), 5)?;
+/// let other = pool.allocate(agent, LayerId(1), 5)?;
+/// let MergeError(other) = one.merge(other).unwrap_err();
+/// assert_eq!((one.len(), other.len()), (5, 5), "of two layers: both are as they were");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Error)]
 #[error(
     "leases of different pools, agents or layers, or from before and after their agent was freed, \
@@ -158,6 +209,18 @@ pub struct SplitError {
 pub struct MergeError<L>(pub L);
 
 /// A lease was not transferred or shared; it is as it was.
+///
+/// ```
+/// use latchless::{BlockPool, LayerId, ModelSpec, PoolConfig, TransferError};
+/// # let pool = BlockPool::new(PoolConfig::new(20, ModelSpec::new(2, 8, 128, 16)?))?;
+/// # let agent = pool.open_account()?;
+/// let mut lease = pool.allocate(agent, LayerId(0), 5)?;
+/// let other = pool.open_account()?;
+/// pool.set_quota(other, Some(4))?;
+/// let refused = lease.transfer(other).unwrap_err();
+/// assert_eq!(refused, TransferError::QuotaExceeded { requested: 5, used: 0, quota: 4 });
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum TransferError {
@@ -192,6 +255,15 @@ pub enum TransferError {
 }
 
 /// An agent's reserve was not set; it is as it was.
+///
+/// ```
+/// use latchless::{BlockPool, ModelSpec, PoolConfig, ReserveError};
+/// # let pool = BlockPool::new(PoolConfig::new(20, ModelSpec::new(2, 8, 128, 16)?))?;
+/// # let agent = pool.open_account()?;
+/// let refused = pool.set_reserve(agent, 21).unwrap_err();
+/// assert_eq!(refused, ReserveError::Exhausted { requested: 21, missing: 21, available: 20 });
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ReserveError {
@@ -214,6 +286,15 @@ pub enum ReserveError {
 }
 
 /// The agent of a handle has left, or is of another pool.
+///
+/// ```
+/// use latchless::{BlockPool, ModelSpec, NoSuchAgent, PoolConfig};
+/// # let pool = BlockPool::new(PoolConfig::new(20, ModelSpec::new(2, 8, 128, 16)?))?;
+/// # let agent = pool.open_account()?;
+/// pool.close_account(agent);
+/// assert_eq!(pool.set_quota(agent, None), Err(NoSuchAgent));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("the agent of this handle is not registered any more; register it again")]
 pub struct NoSuchAgent;

@@ -91,6 +91,16 @@ impl fmt::Debug for LatencyHistogram {
 }
 
 /// A snapshot of a [`LatencyHistogram`].
+///
+/// ```
+/// use std::time::Duration;
+/// use latchless::{Latencies, LatencyHistogram};
+///
+/// let histogram = LatencyHistogram::new();
+/// [1, 2, 300].map(|nanoseconds| histogram.record(Duration::from_nanos(nanoseconds)));
+/// let latencies: Latencies = histogram.snapshot();
+/// assert_eq!((latencies.p50(), latencies.max()), (Duration::from_nanos(2), Duration::from_nanos(300)));
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Latencies {
     counts: Box<[u64]>,
@@ -120,6 +130,19 @@ impl Latencies {
             below >= rank
         });
         Duration::from_nanos(bucket.map_or(0, |bucket| greatest_in(bucket).min(self.max)))
+    }
+
+    /// How many are no longer than `bound`, as far as buckets tell: one within one part in 32 below the
+    /// bound may count as longer.
+    pub fn at_most(&self, bound: Duration) -> u64 {
+        let bound = u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX);
+        let within = |bucket: usize| greatest_in(bucket).min(self.max) <= bound;
+        self.counts
+            .iter()
+            .enumerate()
+            .take_while(|(bucket, _)| within(*bucket))
+            .map(|(_, n)| n)
+            .sum()
     }
 
     /// The median.
@@ -193,6 +216,19 @@ mod tests {
         }
         assert_eq!(latencies.max().as_nanos() as u64, values[9_999]);
         assert_eq!(latencies.at(1.0), latencies.max());
+    }
+
+    #[test]
+    fn those_within_a_bound_are_never_too_many() {
+        let histogram = LatencyHistogram::new();
+        (1..=10_000).for_each(|nanoseconds| histogram.record(Duration::from_nanos(nanoseconds)));
+        let latencies = histogram.snapshot();
+        for bound in [0, 1, 31, 32, 1_000, 5_555, 9_999, 10_000, 20_000, u64::MAX] {
+            let (told, exact) = (latencies.at_most(Duration::from_nanos(bound)), bound.min(10_000));
+            assert!(told <= exact && exact - told <= exact / PARTS, "{bound}: {told} for {exact}");
+        }
+        assert_eq!(latencies.at_most(latencies.max()), 10_000);
+        assert_eq!(LatencyHistogram::new().snapshot().at_most(Duration::MAX), 0);
     }
 
     #[test]

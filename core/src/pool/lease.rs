@@ -33,6 +33,25 @@ pub type OwnedLease = Lease<Arc<BlockPool>>;
 ///
 /// When its agent is freed as a whole ([`BlockPool::free_agent`]) or the pool is cleared, a lease is
 /// *inert*: it still tells what it was given, and drops without freeing anything.
+///
+/// ```
+/// use latchless::{BlockPool, LayerId, ModelSpec, PoolConfig, OwnedLease};
+/// # let pool = BlockPool::new(PoolConfig::new(20, ModelSpec::new(2, 8, 128, 16)?))?;
+/// # let agent = pool.open_account()?;
+/// let mut lease = pool.allocate(agent, LayerId(0), 5)?;
+/// let part = lease.split_off(2)?;
+/// drop(part);
+/// assert_eq!((lease.len(), pool.usage().used), (3, 3));
+///
+/// // One that keeps its pool alive can go to another thread.
+/// # drop(lease);
+/// # let pool = std::sync::Arc::new(BlockPool::new(PoolConfig::new(20, ModelSpec::new(2, 8, 128, 16)?))?);
+/// # let agent = pool.open_account()?;
+/// let lease: OwnedLease = pool.allocate_owned(agent, LayerId(0), 5)?;
+/// std::thread::spawn(move || drop(lease)).join().unwrap();
+/// assert_eq!(pool.usage().used, 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "dropping a lease frees its blocks"]
 pub struct Lease<P: Deref<Target = BlockPool>> {
     pool: P,

@@ -10,6 +10,17 @@ use crate::mutant::mutant;
 use crate::sync::thread_index;
 
 /// What [`BlockPool::force_clear`] took.
+///
+/// ```
+/// use latchless::{BlockPool, LayerId, ModelSpec, PoolConfig, Cleared};
+/// # let pool = BlockPool::new(PoolConfig::new(20, ModelSpec::new(2, 8, 128, 16)?))?;
+/// # let agent = pool.open_account()?;
+/// let lease = pool.allocate(agent, LayerId(0), 5)?;
+/// assert_eq!(pool.force_clear(), Cleared { agents: 1, blocks: 5 });
+/// drop(lease); // inert
+/// assert_eq!(pool.usage().free, 20);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cleared {
     /// Agents that had blocks.

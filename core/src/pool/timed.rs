@@ -109,6 +109,17 @@ impl<P: Deref<Target = BlockPool>> Timed<P> {
 }
 
 /// A [`BlockLease`] whose drop is timed.
+///
+/// ```
+/// use latchless::{BlockPool, LayerId, ModelSpec, PoolConfig, Timed, TimedLease};
+/// # let pool = BlockPool::new(PoolConfig::new(20, ModelSpec::new(2, 8, 128, 16)?))?;
+/// # let agent = pool.open_account()?;
+/// let timed = Timed::new(&pool);
+/// let lease: TimedLease<'_> = timed.allocate(agent, LayerId(0), 5)?;
+/// drop(lease);
+/// assert_eq!(timed.frees().snapshot().count(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "dropping a lease frees its blocks"]
 pub struct TimedLease<'a> {
     lease: BlockLease<'a>,

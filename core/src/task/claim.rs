@@ -13,6 +13,17 @@ use crate::mutant::mutant;
 
 /// A task in an agent's hands, by attempt: a plain value, which can be kept, sent and copied. It is
 /// worth something as long as the task's word says so.
+///
+/// ```
+/// use latchless::{AgentType, Claim, NewTask, Tick, WorkerId, TaskQueue, TaskQueueConfig};
+/// let queue = TaskQueue::new(TaskQueueConfig::new(2))?;
+/// let task = queue.submit(NewTask::new("write"))?;
+/// let claim: Claim<_> = queue.claim(WorkerId(1), AgentType(0), Tick(0)).expect("one is pending");
+/// assert_eq!((claim.task(), *claim.payload(), claim.attempt()), (task, "write", 1));
+/// queue.start(&claim)?;
+/// queue.complete(&claim)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Claim<T> {
     pub(super) task: TaskId,
     /// The task's word as the claim made it.

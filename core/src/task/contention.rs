@@ -21,6 +21,15 @@ pub(super) const UNKNOWN: u64 = u64::MAX;
 
 /// How often threads came into each other's way at a queue, since it was made: see
 /// [`TaskQueue::contention`].
+///
+/// ```
+/// use latchless::{NewTask, TaskContention, TaskQueue, TaskQueueConfig};
+/// let queue = TaskQueue::new(TaskQueueConfig::new(2))?;
+/// let task = queue.submit(NewTask::new("write"))?;
+/// # let _ = task;
+/// assert_eq!(queue.contention(), TaskContention::default(), "nobody else was there");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct TaskContention {
@@ -37,6 +46,14 @@ pub struct TaskContention {
 }
 
 /// How long a task has waited for an agent.
+///
+/// ```
+/// use latchless::{NewTask, TaskAge, Tick, TaskQueue, TaskQueueConfig};
+/// let queue = TaskQueue::new(TaskQueueConfig::new(2))?;
+/// let task = queue.submit(NewTask::new("write").submitted_at(Tick(3)))?;
+/// assert_eq!(queue.oldest_pending(Tick(10)), Some(TaskAge { task, ticks: 7 }));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TaskAge {
     /// The task.

@@ -6,6 +6,12 @@ use super::graph::{GraphError, TaskGraph};
 use super::{AgentType, NewTask, TaskId, TaskQueueConfig, TaskStatus};
 
 /// A queue that cannot be made.
+///
+/// ```
+/// use latchless::{TaskQueue, TaskQueueConfig, TaskQueueConfigError};
+/// let refused: TaskQueueConfigError = TaskQueue::<()>::new(TaskQueueConfig::new(0)).unwrap_err();
+/// assert!(refused.to_string().contains("0 tasks"), "{refused}");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum TaskQueueConfigError {
     /// Too small or too large.
@@ -35,6 +41,16 @@ pub enum TaskQueueConfigError {
 }
 
 /// A task was not submitted; it is given back here.
+///
+/// ```
+/// use latchless::{NewTask, SubmitError, TaskQueue, TaskQueueConfig};
+/// let queue = TaskQueue::new(TaskQueueConfig::new(1))?;
+/// queue.submit(NewTask::new("first"))?;
+/// let refused = queue.submit(NewTask::new("second")).unwrap_err();
+/// let SubmitError::Full { task, .. } = refused else { unreachable!() };
+/// assert_eq!(*task.payload(), "second", "it is given back");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SubmitError<T> {
     /// There is no slot.
@@ -67,6 +83,16 @@ impl<T> SubmitError<T> {
 }
 
 /// A graph was not submitted, not in part either; it is given back here.
+///
+/// ```
+/// use latchless::{GraphRefused, NewTask, TaskGraph, TaskQueue, TaskQueueConfig};
+/// let queue = TaskQueue::new(TaskQueueConfig::new(2))?;
+/// let mut graph = TaskGraph::new();
+/// graph.add("write", NewTask::new(1), ["read"]);
+/// let GraphRefused { graph, refusal } = queue.submit_graph(graph).unwrap_err();
+/// assert!(refusal.to_string().contains("read") && graph.len() == 1, "it is given back");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{refusal}")]
 pub struct GraphRefused<T> {
@@ -77,6 +103,17 @@ pub struct GraphRefused<T> {
 }
 
 /// Why a graph was not submitted.
+///
+/// ```
+/// use latchless::{GraphRefusal, NewTask, TaskGraph, TaskQueue, TaskQueueConfig};
+/// let queue = TaskQueue::new(TaskQueueConfig::new(1))?;
+/// let mut graph = TaskGraph::new();
+/// graph.add("read", NewTask::new(1), [""; 0]);
+/// graph.add("write", NewTask::new(2), ["read"]);
+/// let refusal = queue.submit_graph(graph).unwrap_err().refusal;
+/// assert_eq!(refusal, GraphRefusal::Full { tasks: 2, used: 0, capacity: 1 });
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum GraphRefusal {
     /// It cannot be carried out by anybody.
@@ -108,6 +145,18 @@ pub enum GraphRefusal {
 }
 
 /// A claim gives no right to what was asked. The task is as it was.
+///
+/// ```
+/// use latchless::{AgentType, ClaimError, NewTask, Tick, WorkerId, TaskQueue, TaskQueueConfig};
+/// let queue = TaskQueue::new(TaskQueueConfig::new(2))?;
+/// let task = queue.submit(NewTask::new("write"))?;
+/// let claim = queue.claim(WorkerId(1), AgentType(0), Tick(0)).expect("one is pending");
+/// queue.reclaim_worker(WorkerId(1));
+/// let late = queue.complete(&claim).unwrap_err();
+/// assert!(matches!(late, ClaimError::Lost { attempt: 1, .. }), "{late}");
+/// # let _ = task;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum ClaimError {
     /// The claim ended before: it was given back, or taken back when its lease was over.
@@ -150,6 +199,15 @@ impl std::fmt::Display for Now {
 }
 
 /// A task was not forgotten.
+///
+/// ```
+/// use latchless::{ForgetError, NewTask, TaskQueue, TaskQueueConfig};
+/// let queue = TaskQueue::new(TaskQueueConfig::new(2))?;
+/// let task = queue.submit(NewTask::new("write"))?;
+/// let refused = queue.forget(task).unwrap_err();
+/// assert!(matches!(refused, ForgetError::NotOver { .. }), "it is pending");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum ForgetError {
     /// There is no such task, or not any more.

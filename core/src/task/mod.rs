@@ -49,6 +49,14 @@ use crate::tick::Tick;
 
 /// A task of one queue: a slot and the generation of its content. The id of a forgotten task finds
 /// nothing, until its slot has been used 2^24 times more.
+///
+/// ```
+/// use latchless::{NewTask, TaskId, TaskStatus, TaskQueue, TaskQueueConfig};
+/// let queue = TaskQueue::new(TaskQueueConfig::new(2))?;
+/// let task: TaskId = queue.submit(NewTask::new("write"))?;
+/// assert_eq!(queue.status(task), Some(TaskStatus::Pending));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TaskId(u64);
 
@@ -187,6 +195,18 @@ pub enum TaskStatus {
 }
 
 /// Why a task failed.
+///
+/// ```
+/// use latchless::{AgentType, Failure, NewTask, TaskStatus, Tick, WorkerId, TaskQueue, TaskQueueConfig};
+/// let queue = TaskQueue::new(TaskQueueConfig::new(2))?;
+/// let task = queue.submit(NewTask::new("write"))?;
+/// let claim = queue.claim(WorkerId(1), AgentType(0), Tick(0)).expect("one is pending");
+/// queue.start(&claim)?;
+/// queue.fail(&claim)?;
+/// let why = Failure::Reported { worker: WorkerId(1), attempt: 1 };
+/// assert_eq!(queue.status(task), Some(TaskStatus::Failed(why)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
     /// Its agent said so.
@@ -242,6 +262,15 @@ impl fmt::Display for Failure {
 }
 
 /// How many tasks are where, the words read one after another.
+///
+/// ```
+/// use latchless::{NewTask, TaskCounts, TaskQueue, TaskQueueConfig};
+/// let queue = TaskQueue::new(TaskQueueConfig::new(2))?;
+/// let task = queue.submit(NewTask::new("write"))?;
+/// # let _ = task;
+/// assert_eq!(queue.counts(), TaskCounts { pending: 1, ..TaskCounts::default() });
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TaskCounts {
     /// Wait for dependencies.

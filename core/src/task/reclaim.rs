@@ -8,6 +8,17 @@ use super::{TaskId, Tick, WorkerId};
 use crate::mutant::mutant;
 
 /// A claim that was taken back.
+///
+/// ```
+/// use latchless::{AgentType, NewTask, Reclaimed, Tick, WorkerId, TaskQueue, TaskQueueConfig};
+/// let queue = TaskQueue::new(TaskQueueConfig::new(2))?;
+/// let task = queue.submit(NewTask::new("write"))?;
+/// let claim = queue.claim(WorkerId(1), AgentType(0), Tick(0)).expect("one is pending");
+/// # drop(claim);
+/// let taken = queue.reclaim_worker(WorkerId(1));
+/// assert_eq!(taken, [Reclaimed { task, worker: WorkerId(1), attempt: 1, used_up: false }]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reclaimed {
     /// The task.

@@ -15,6 +15,17 @@ const VERSION_SHIFT: u32 = 3;
 
 /// A machine at an instant: its state, whether completion was detected, and how many changes there were
 /// before. The three belong together: they were read in one load.
+///
+/// ```
+/// use latchless::{AgentState, StateMachine, StateSnapshot};
+///
+/// let agent = StateMachine::new();
+/// let before: StateSnapshot = agent.snapshot();
+/// let after = agent.transition(AgentState::Assistant)?;
+/// assert_eq!((before.state(), after.state()), (AgentState::UserInput, AgentState::Assistant));
+/// assert!(after.version() > before.version());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 // `version (61) | completion detected (1) | state (2)`.
 pub struct StateSnapshot(u64);
@@ -100,6 +111,16 @@ impl fmt::Display for Followers {
 }
 
 /// The machine was changed after the caller looked at it. It is as the other one left it.
+///
+/// ```
+/// use latchless::{AgentState, StateMachine, Overtaken};
+///
+/// let agent = StateMachine::new();
+/// let seen = agent.snapshot();
+/// let now = agent.transition(AgentState::Assistant)?;
+/// assert_eq!(agent.set_completion_from(seen, true).unwrap_err(), Overtaken { seen, now });
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error(
     "the agent was seen in {} (version {}) and is in {} (version {}) now; decide again from there",
@@ -113,6 +134,17 @@ pub struct Overtaken {
 }
 
 /// Why [`StateMachine::transition_from`] changed nothing.
+///
+/// ```
+/// use latchless::{AgentState, StateMachine, TransitionError};
+///
+/// let agent = StateMachine::new();
+/// let seen = agent.snapshot();
+/// agent.transition(AgentState::Assistant)?;
+/// let refused = agent.transition_from(seen, AgentState::Assistant).unwrap_err();
+/// assert!(matches!(refused, TransitionError::Overtaken(_)), "another thread was faster");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum TransitionError {
     /// It is no edge.

@@ -46,6 +46,18 @@ use crate::mutant::mutant;
 use crate::sync::thread_index;
 
 /// An agent's limits, as [`BlockPool::limits`] reads them.
+///
+/// ```
+/// use latchless::{AgentLimits, BlockPool, LayerId, ModelSpec, PoolConfig};
+/// # let pool = BlockPool::new(PoolConfig::new(20, ModelSpec::new(2, 8, 128, 16)?))?;
+/// # let agent = pool.open_account()?;
+/// pool.set_quota(agent, Some(10))?;
+/// pool.set_reserve(agent, 4)?;
+/// let _lease = pool.allocate(agent, LayerId(0), 1)?;
+/// let limits = AgentLimits { quota: Some(10), reserve: 4, reserve_free: 3 };
+/// assert_eq!(pool.limits(agent), Some(limits), "the reserve goes first");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AgentLimits {
     /// The most blocks that the agent may have; `None` for any number.
