@@ -29,6 +29,9 @@
 pub mod backend;
 pub mod cache;
 mod engine;
+pub mod observe;
+pub mod prelude;
+mod process;
 #[cfg(feature = "runtime")]
 pub mod runtime;
 #[cfg(feature = "store")]
@@ -37,13 +40,19 @@ mod sync;
 
 pub use self::backend::{ChatMessage, Draw, Penalties, Sampling, Token};
 pub use self::engine::{
-    AgentError, Answer, Blocking, CacheConfig, Completion, DrainTimeout, Draining, Engine,
-    EngineConfig, EngineError, Event, FinishReason, Lane, Piece, Priority, Prompt, Request,
-    RequestError, Retiring, RunReport, StepReport, SubmitError, SwapError, Timings, TokenStream,
-    TryRecvError, Usage,
+    AgentError, Answer, Blocking, CacheConfig, Completion, DrainTimeout, Draining, EndedRequests,
+    Engine, EngineConfig, EngineError, EngineSnapshot, Event, FinishReason, Lane, LaneSnapshot,
+    Piece, Priority, Prompt, RefusedSubmits, Request, RequestError, Retiring, RunReport,
+    StepReport, SubmitError, SwapError, Timings, TokenStream, TryRecvError, Usage,
 };
+pub use self::process::Forked;
 
 /// The README's examples are compiled, and those of them that need no model run.
 #[cfg(all(doctest, feature = "llama"))]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// So is that of this crate's own.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct CrateReadme;

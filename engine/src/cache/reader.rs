@@ -9,6 +9,7 @@ use std::thread::{self, JoinHandle, Thread};
 use latchless::{AgentId, Inbox};
 
 use super::{CacheError, SavedSequence, WarmCache};
+use crate::process::Birthplace;
 
 /// A sequence to be read.
 pub struct LoadJob {
@@ -32,6 +33,7 @@ impl fmt::Debug for LoadJob {
 pub struct CacheReader {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
+    birthplace: Birthplace,
 }
 
 /// Asks a [`CacheReader`], from any thread.
@@ -63,7 +65,7 @@ impl CacheReader {
         let worker = Arc::clone(&shared);
         let builder = thread::Builder::new().name("latchless-reader".into());
         let thread = Some(builder.spawn(move || worker.run())?);
-        Ok(Self { shared, thread })
+        Ok(Self { shared, thread, birthplace: Birthplace::here() })
     }
 
     /// What lanes hold.
@@ -81,7 +83,7 @@ impl Drop for CacheReader {
         if let Some(thread) = self.thread.take() {
             thread.thread().unpark();
             // It panics only when what it delivers to does; there is nobody left to tell.
-            let _ended = thread.join();
+            let _ended = self.birthplace.join(thread);
         }
     }
 }

@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use super::{SavedSequence, WarmCache};
 use crate::backend::Token;
+use crate::process::Birthplace;
 
 /// A sequence to be written down.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +90,7 @@ pub struct CacheWriter {
     shared: Arc<Shared>,
     cache: WarmCache,
     thread: Option<JoinHandle<()>>,
+    birthplace: Birthplace,
 }
 
 /// Hands jobs for one model to a [`CacheWriter`], from any thread.
@@ -152,7 +154,7 @@ impl CacheWriter {
         let worker = Arc::clone(&shared);
         let builder = thread::Builder::new().name("latchless-cache".into());
         let thread = Some(builder.spawn(move || worker.run())?);
-        Ok(Self { shared, cache, thread })
+        Ok(Self { shared, cache, thread, birthplace: Birthplace::here() })
     }
 
     /// What lanes hold.
@@ -191,7 +193,7 @@ impl Drop for CacheWriter {
         if let Some(thread) = self.thread.take() {
             thread.thread().unpark();
             // It panics only when the system's allocator does; there is nobody left to tell.
-            let _ended = thread.join();
+            let _ended = self.birthplace.join(thread);
         }
     }
 }

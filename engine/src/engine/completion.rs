@@ -9,6 +9,19 @@ use super::error::RequestError;
 
 /// The last thing that a request's stream gives. When it is there, the request's blocks are free, and its
 /// sequence is cleared, or idle: what it keeps goes when somebody needs the room.
+///
+/// ```
+/// use latchless_engine::{Completion, Engine, EngineConfig, Request};
+/// # use latchless_engine::backend::scripted::{Script, ScriptedBackend};
+/// # let backend = || ScriptedBackend::builder(Script::Text("Because.".into())).build();
+/// # let engine = Engine::start(backend(), EngineConfig::default())?;
+/// # let agent = engine.agent("planner")?;
+/// let Completion { reason, usage, blocks_freed, .. } =
+///     engine.submit(agent, Request::text("Why?"))?.wait().completion;
+/// println!("{reason} after {} tokens, {blocks_freed} blocks freed", usage.generated_tokens);
+/// assert!(blocks_freed > 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Completion {
     /// The request.
@@ -73,6 +86,19 @@ impl fmt::Display for FinishReason {
 }
 
 /// Tokens of one request.
+///
+/// ```
+/// use latchless_engine::{Engine, EngineConfig, Request, Usage};
+/// # use latchless_engine::backend::scripted::{Script, ScriptedBackend};
+/// # let backend = || ScriptedBackend::builder(Script::Text("Because.".into())).build();
+/// # let engine = Engine::start(backend(), EngineConfig::default())?;
+/// # let agent = engine.agent("planner")?;
+/// let Usage { prompt_tokens, cached_tokens, generated_tokens, .. } =
+///     engine.submit(agent, Request::text("Why?"))?.wait().completion.usage;
+/// assert_eq!((cached_tokens, generated_tokens), (0, 8));
+/// # assert_eq!(prompt_tokens, 5, "with one that begins every text");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
     /// Tokens of the prompt.
@@ -89,6 +115,18 @@ pub struct Usage {
 }
 
 /// Where a request's time went, from its submit on.
+///
+/// ```
+/// use latchless_engine::{Engine, EngineConfig, Request, Timings};
+/// # use latchless_engine::backend::scripted::{Script, ScriptedBackend};
+/// # let backend = || ScriptedBackend::builder(Script::Text("Because.".into())).build();
+/// # let engine = Engine::start(backend(), EngineConfig::default())?;
+/// # let agent = engine.agent("planner")?;
+/// let Timings { queued, first_token, total } =
+///     engine.submit(agent, Request::text("Why?"))?.wait().completion.timings;
+/// assert!(queued <= first_token && first_token <= Some(total));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Timings {
     /// Until the lane gave it a sequence; `None` when it never had one.

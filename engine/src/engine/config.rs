@@ -8,6 +8,9 @@ use super::error::EngineError;
 use super::warm::CacheConfig;
 use crate::backend::Limits;
 
+/// The most requests that an engine can be made for: each takes 16 bytes a lane, waiting or not.
+const MOST_REQUESTS: u32 = 1 << 20;
+
 /// The sizes of an engine. The defaults fit a server with tens of agents.
 ///
 /// ```
@@ -60,7 +63,7 @@ impl EngineConfig {
         self
     }
 
-    /// Requests that can be waiting and running together; 1024 by default. A submit beyond them is
+    /// Requests that can be waiting and running together, up to 1,048,576; 1024 by default. A submit beyond them is
     /// refused, never delayed.
     #[must_use]
     pub fn max_requests(mut self, requests: u32) -> Self {
@@ -135,6 +138,13 @@ impl EngineConfig {
         if let Some((setting, _)) = settings.into_iter().find(|(_, value)| *value == 0) {
             return Err(EngineError::Zero { setting });
         }
+        if self.max_requests > MOST_REQUESTS {
+            return Err(EngineError::TooMany {
+                setting: "max_requests",
+                value: self.max_requests,
+                most: MOST_REQUESTS,
+            });
+        }
         // A prompt of one token and one generated token.
         if limits.sequences == 0 || limits.batch_rows == 0 || limits.tokens_per_sequence < 2 {
             return Err(EngineError::Context { limits });
@@ -181,6 +191,8 @@ mod tests {
         assert!(EngineConfig::default().validate(LIMITS).is_ok());
         let refused = EngineConfig::default().max_requests(0).validate(LIMITS).unwrap_err();
         assert!(refused.to_string().contains("max_requests"), "{refused}");
+        let refused = EngineConfig::default().max_requests(u32::MAX).validate(LIMITS).unwrap_err();
+        assert!(refused.to_string().contains("at most 1048576"), "{refused}");
         let refused = EngineConfig::default().validate(Limits { sequences: 0, ..LIMITS });
         assert!(matches!(refused, Err(EngineError::Context { .. })));
     }

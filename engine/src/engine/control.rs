@@ -9,6 +9,9 @@ use super::bell::Bell;
 use super::gate::{Gate, Refused};
 use super::generation::Generation;
 use super::roster::Roster;
+use super::snapshot::Refusals;
+use super::totals::Totals;
+use crate::process::Birthplace;
 
 /// What all lanes of an engine have in common, of every generation.
 #[derive(Debug)]
@@ -17,11 +20,19 @@ pub(crate) struct Front {
     pub(crate) gate: Gate,
     /// The generation that was replaced last, until its lanes are gone.
     pub(crate) retiring: ArcSwapOption<Generation>,
+    pub(crate) refusals: Refusals,
+    /// Where the lanes' threads are.
+    pub(crate) birthplace: Birthplace,
 }
 
 impl Front {
     pub(crate) fn new(max_requests: u32) -> Self {
-        Self { gate: Gate::new(max_requests), retiring: ArcSwapOption::empty() }
+        Self {
+            gate: Gate::new(max_requests),
+            retiring: ArcSwapOption::empty(),
+            refusals: Refusals::default(),
+            birthplace: Birthplace::here(),
+        }
     }
 }
 
@@ -36,6 +47,8 @@ pub(crate) struct Control {
     pub(crate) bell: Bell,
     /// Of the model that it computes with.
     pub(crate) generation: u64,
+    /// What the lane did.
+    pub(crate) totals: Totals,
 }
 
 impl Control {
@@ -47,6 +60,7 @@ impl Control {
             roster: Roster::new(max_requests, lane),
             bell: Bell::default(),
             generation,
+            totals: Totals::default(),
         }
     }
 
@@ -57,6 +71,11 @@ impl Control {
             self.bell.ring();
         }
         known
+    }
+
+    /// The process that the lane belongs to.
+    pub(crate) fn birthplace(&self) -> Birthplace {
+        self.front.birthplace
     }
 
     /// Lets nobody in any more, and has the lane end when those inside are out.
@@ -99,6 +118,10 @@ impl Seat {
 
     pub(crate) fn generation(&self) -> u64 {
         self.control.generation
+    }
+
+    pub(crate) fn totals(&self) -> &Totals {
+        &self.control.totals
     }
 }
 

@@ -6,8 +6,18 @@ use latchless::{AgentIdError, AllocateError, PoolConfigError, RequestId, TooMany
 
 use crate::backend::{BackendError, DecodeError, Limits, Token};
 use crate::cache::CacheError;
+use crate::process::Forked;
 
 /// An engine was not made.
+///
+/// ```
+/// use latchless_engine::backend::scripted::{Script, ScriptedBackend};
+/// use latchless_engine::{Engine, EngineConfig, EngineError};
+///
+/// let backend = ScriptedBackend::builder(Script::Echo).build();
+/// let refused = Engine::start(backend, EngineConfig::default().max_requests(0));
+/// assert!(matches!(refused, Err(EngineError::Zero { setting: "max_requests" })));
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {
@@ -16,6 +26,16 @@ pub enum EngineError {
     Zero {
         /// The setting's name.
         setting: &'static str,
+    },
+    /// A setting for which memory would be taken that nobody has.
+    #[error("the engine's setting {setting} is {value}; give it at most {most}")]
+    TooMany {
+        /// The setting's name.
+        setting: &'static str,
+        /// What was asked for.
+        value: u32,
+        /// The most that can be.
+        most: u32,
     },
     /// A context that cannot answer anything.
     #[error(
@@ -45,6 +65,21 @@ pub enum EngineError {
 }
 
 /// A generation that was replaced has not finished.
+///
+/// ```
+/// use latchless_engine::{Draining, Engine, EngineConfig, Request};
+/// # use latchless_engine::backend::scripted::{Script, ScriptedBackend};
+/// # let backend = || ScriptedBackend::builder(Script::Text("Because.".into())).build();
+/// # let (engine, lane) = Engine::new(backend(), EngineConfig::default())?;
+/// # let agent = engine.agent("planner")?;
+/// use std::time::Duration;
+///
+/// let stream = engine.submit(agent, Request::text("Why?"))?;
+/// let (old, _lanes) = engine.swap_stepped([backend()])?;
+/// assert_eq!(old.wait(Duration::ZERO), Err(Draining { remaining: 1 }));
+/// # drop((stream, lane));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the model before has {remaining} requests to finish; wait for them or cancel them")]
 pub struct Draining {
@@ -53,6 +88,19 @@ pub struct Draining {
 }
 
 /// The model was not replaced. The one before serves on, and everything is as it was.
+///
+/// ```
+/// use latchless_engine::{Engine, EngineConfig, SwapError};
+/// # use latchless_engine::backend::scripted::{Script, ScriptedBackend};
+/// # let backend = || ScriptedBackend::builder(Script::Text("Because.".into())).build();
+/// # let engine = Engine::start(backend(), EngineConfig::default())?;
+/// # let agent = engine.agent("planner")?;
+/// let missing = || Err::<[_; 0], _>(std::io::Error::other("no such file"));
+/// let refused = engine.swap::<ScriptedBackend, _, _>(missing);
+/// assert!(matches!(refused, Err(SwapError::Load(_))), "the model before serves on");
+/// # let _ = agent;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SwapError<E> {
@@ -71,9 +119,21 @@ pub enum SwapError<E> {
     /// The engine was shut down.
     #[error("the engine is closed; make a new one")]
     Closed,
+    /// The engine belongs to another process.
+    #[error("the engine: {0}")]
+    Forked(Forked),
 }
 
 /// An agent was not registered.
+///
+/// ```
+/// use latchless_engine::{AgentError, Engine, EngineConfig};
+/// # use latchless_engine::backend::scripted::{Script, ScriptedBackend};
+/// # let backend = || ScriptedBackend::builder(Script::Text("Because.".into())).build();
+/// # let engine = Engine::start(backend(), EngineConfig::default())?;
+/// assert!(matches!(engine.agent(""), Err(AgentError::Name(_))));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AgentError {
@@ -83,9 +143,23 @@ pub enum AgentError {
     /// As many agents are registered as the engine was made for.
     #[error(transparent)]
     Agents(#[from] TooManyAgents),
+    /// The engine belongs to another process.
+    #[error("the engine: {0}")]
+    Forked(#[from] Forked),
 }
 
 /// A request was not accepted. Nothing was taken: blocks, ids and memory are as before.
+///
+/// ```
+/// use latchless_engine::{Engine, EngineConfig, Request, SubmitError};
+/// # use latchless_engine::backend::scripted::{Script, ScriptedBackend};
+/// # let backend = || ScriptedBackend::builder(Script::Text("Because.".into())).build();
+/// # let engine = Engine::start(backend(), EngineConfig::default())?;
+/// # let agent = engine.agent("planner")?;
+/// let refused = engine.submit(agent, Request::text("Why?").max_tokens(0));
+/// assert!(matches!(refused, Err(SubmitError::ZeroMaxTokens)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SubmitError {
@@ -143,9 +217,18 @@ pub enum SubmitError {
     /// The engine was shut down, or its lane is gone.
     #[error("the engine is closed; make a new one")]
     Closed,
+    /// The engine belongs to another process.
+    #[error("the engine: {0}")]
+    Forked(#[from] Forked),
 }
 
 /// Why an accepted request failed. Others are not affected.
+///
+/// ```
+/// use latchless_engine::RequestError;
+/// // A stream whose lane panicked ends with this reason.
+/// assert!(RequestError::LaneGone.to_string().contains("made anew"));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequestError {
@@ -180,12 +263,38 @@ pub enum RequestError {
         "the lane panicked; its thread's panic message says why, and the engine is to be made anew"
     )]
     LaneGone,
+    /// The stream belongs to another process: the lane that would go on with it is not here.
+    #[error("the stream: {0}")]
+    Forked(#[from] Forked),
 }
 
-/// A drain ran out of time.
+/// A drain ran out of time, or there is nobody here to end the requests.
+///
+/// ```
+/// use latchless_engine::{DrainTimeout, Engine, EngineConfig, Request};
+/// # use latchless_engine::backend::scripted::{Script, ScriptedBackend};
+/// # let backend = || ScriptedBackend::builder(Script::Text("Because.".into())).build();
+/// # let (engine, lane) = Engine::new(backend(), EngineConfig::default())?;
+/// # let agent = engine.agent("planner")?;
+/// use std::time::Duration;
+///
+/// // Nobody steps the lane: a drain waits in vain.
+/// let stream = engine.submit(agent, Request::text("Why?"))?;
+/// let DrainTimeout { pending, .. } = engine.drain(Duration::ZERO).unwrap_err();
+/// assert_eq!(pending, [stream.id()]);
+/// # drop(lane);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{} requests have not ended: {pending:?}; cancel them or drain longer", .pending.len())]
+#[error("{} requests have not ended: {pending:?}; {}", .pending.len(), advice(*.forked))]
+#[non_exhaustive]
 pub struct DrainTimeout {
     /// The requests that are waiting or running, oldest first.
     pub pending: Vec<RequestId>,
+    /// The engine belongs to another process: no time would have been enough.
+    pub forked: Option<Forked>,
+}
+
+fn advice(forked: Option<Forked>) -> String {
+    forked.map_or("cancel them or drain longer".to_owned(), |forked| forked.to_string())
 }

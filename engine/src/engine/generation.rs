@@ -125,6 +125,7 @@ impl Watch {
     pub(crate) fn wait(&self, timeout: Duration) -> Result<(), Draining> {
         // A timeout too long for the clock is none.
         let deadline = Instant::now().checked_add(timeout);
+        let forked = self.controls.iter().any(|control| control.birthplace().was_left());
         loop {
             self.waker.register(&thread_waker());
             if self.is_gone() {
@@ -132,7 +133,7 @@ impl Watch {
             }
             let left =
                 deadline.map_or(LOOK_AGAIN, |at| at.saturating_duration_since(Instant::now()));
-            if left.is_zero() {
+            if left.is_zero() || forked {
                 return Err(Draining { remaining: self.remaining() });
             }
             park_timeout(left.min(LOOK_AGAIN));

@@ -142,6 +142,7 @@ impl Engine {
     /// # Errors
     /// [`AgentError`] when the name is empty or too long, or the directory is full.
     pub fn agent(&self, name: &str) -> Result<AgentHandle, AgentError> {
+        self.0.front.birthplace.check()?;
         let id = AgentId::new(name)?;
         let agent = self.0.directory.get_or_register(&id)?;
         if let Some(on_disk) = self.0.live.load().on_disk() {
@@ -179,11 +180,13 @@ impl Engine {
     /// # Errors
     /// [`DrainTimeout`] names the requests that have not ended.
     pub fn drain(&self, timeout: Duration) -> Result<u32, DrainTimeout> {
-        let before = self.0.front.gate.inside();
-        if self.0.front.gate.drain(timeout) {
+        let front = &self.0.front;
+        let (before, forked) = (front.gate.inside(), front.birthplace.check().err());
+        let timeout = if forked.is_some() { Duration::ZERO } else { timeout };
+        if front.gate.drain(timeout) {
             return Ok(before);
         }
-        Err(DrainTimeout { pending: self.pending() })
+        Err(DrainTimeout { pending: self.pending(), forked })
     }
 
     /// Refuses submits from now on, ends what is waiting or running as
@@ -231,6 +234,9 @@ impl Engine {
     /// ends.
     pub fn flush_cache(&self) -> Option<WriterReport> {
         let live = self.0.live.load_full();
+        if self.0.front.birthplace.was_left() {
+            return None;
+        }
         live.on_disk().map(|on_disk| on_disk.warm().flush())
     }
 
@@ -246,6 +252,10 @@ impl Engine {
 }
 
 impl Handle {
+    pub(crate) fn max_requests(&self) -> u32 {
+        self.config.max_requests
+    }
+
     fn first_lane(&self) -> Arc<Shared> {
         Arc::clone(&self.live.load().lanes()[0])
     }
@@ -338,13 +348,14 @@ pub(crate) fn shutdown(handle: &Handle) {
 
 /// Has lanes end, and waits for their threads. Not on the thread of one of them, where a waker may shut down
 /// or drop the last handle: a lane waits neither for itself nor for another one, which may wait for it, nor for
-/// the disk. `false` then.
+/// the disk. Nor in a child of the process that made them, where there is no thread to wait for, and any lock may
+/// be that of one that is not there. `false` then.
 pub(crate) fn end_lanes(lanes: &[Arc<Shared>]) -> bool {
     for lane in lanes {
         lane.control.gate.close();
         lane.control.bell.ring();
     }
-    let waits = !lanes.iter().any(|lane| is_own_thread(lane));
+    let waits = !lanes.iter().any(|lane| is_own_thread(lane) || is_elsewhere(lane));
     if waits {
         for lane in lanes {
             join(lane);
@@ -356,6 +367,11 @@ pub(crate) fn end_lanes(lanes: &[Arc<Shared>]) -> bool {
 /// Whether the calling thread steps the lane.
 fn is_own_thread(lane: &Shared) -> bool {
     lane.thread_id.get() == Some(&thread::current().id())
+}
+
+/// Whether this is a child of the process that the lane's thread is in.
+fn is_elsewhere(lane: &Shared) -> bool {
+    lane.control.birthplace().was_left()
 }
 
 /// Waits for the thread of a lane that was told to end.

@@ -29,6 +29,18 @@ use crate::backend::{Backend, BackendError, Batch, Model, SequenceId};
 /// Dropping a lane ends all its requests; an engine without another one is closed. A lane whose step panicked is
 /// good for nothing: its next step, or its drop, ends all its requests as
 /// [`LaneGone`](super::RequestError::LaneGone), and asks the backend for nothing more.
+///
+/// ```
+/// use latchless_engine::{Engine, EngineConfig, Lane, Request};
+/// # use latchless_engine::backend::scripted::{Script, ScriptedBackend};
+/// # let backend = || ScriptedBackend::builder(Script::Text("Because.".into())).build();
+/// let (engine, mut lane): (_, Lane<ScriptedBackend>) = Engine::new(backend(), EngineConfig::default())?;
+/// let agent = engine.agent("planner")?;
+/// let stream = engine.submit(agent, Request::text("Why?"))?;
+/// while lane.step().progressed() {}
+/// assert_eq!(stream.wait().text, "Because.");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "dropping the lane closes its engine"]
 pub struct Lane<B: Backend> {
     pub(super) backend: B,
@@ -64,6 +76,20 @@ pub struct Lane<B: Backend> {
 }
 
 /// What one step did.
+///
+/// ```
+/// use latchless_engine::{Engine, EngineConfig, Request, StepReport};
+/// # use latchless_engine::backend::scripted::{Script, ScriptedBackend};
+/// # let backend = || ScriptedBackend::builder(Script::Text("Because.".into())).build();
+/// # let (engine, mut lane) = Engine::new(backend(), EngineConfig::default())?;
+/// # let agent = engine.agent("planner")?;
+/// let stream = engine.submit(agent, Request::text("Why?"))?;
+/// let StepReport { admitted, prefill_rows, running, .. } = lane.step();
+/// assert_eq!((admitted, running), (1, 1));
+/// assert!(prefill_rows > 0);
+/// # drop(stream);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct StepReport {
@@ -110,6 +136,19 @@ impl StepReport {
 }
 
 /// What several steps did together.
+///
+/// ```
+/// use latchless_engine::{Engine, EngineConfig, Request, RunReport};
+/// # use latchless_engine::backend::scripted::{Script, ScriptedBackend};
+/// # let backend = || ScriptedBackend::builder(Script::Text("Because.".into())).build();
+/// # let (engine, mut lane) = Engine::new(backend(), EngineConfig::default())?;
+/// # let agent = engine.agent("planner")?;
+/// let stream = engine.submit(agent, Request::text("Why?"))?;
+/// let RunReport { ended, unfinished, .. } = lane.run_until_idle(1_000);
+/// assert_eq!((ended, unfinished), (1, 0));
+/// # drop(stream);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct RunReport {
@@ -177,6 +216,7 @@ impl<B: Backend> Lane<B> {
         if gate.is_closed() || gate.is_deserted() {
             report.ended = self.close();
             report.closed = true;
+            self.note(&report);
             return report;
         }
         self.take_arrivals(&mut report);
@@ -192,7 +232,14 @@ impl<B: Backend> Lane<B> {
         self.keep_one(&mut report);
         report.running = self.running.len() as u32;
         report.waiting = (self.queue.len() + self.parked.len()) as u32;
+        self.note(&report);
         report
+    }
+
+    /// For whoever looks at the engine.
+    fn note(&self, report: &StepReport) {
+        let totals = &self.shared.control.totals;
+        totals.stepped(report, self.idle.len(), self.idle.tokens());
     }
 
     /// Steps until nothing moves any more, at most `max_steps` times.
@@ -262,11 +309,15 @@ impl<B: Backend> Lane<B> {
         let prefill_rows = |decodes| pacer.prefill_rows(decodes);
         self.assembler.assemble(&self.demands, prefill_rows, &mut shares);
         if !shares.is_empty() {
+            let lane = self.shared.control.roster.owner();
+            let _span = tracing::trace_span!("batch", lane, sequences = shares.len()).entered();
             let start = Instant::now();
             self.decode(&shares, report);
+            let took = start.elapsed();
+            self.shared.control.totals.computed(took);
             // What took several attempts says nothing of a batch.
             if report.failed_decodes == 0 {
-                self.pacer.observe(report.decode_rows, report.prefill_rows, start.elapsed());
+                self.pacer.observe(report.decode_rows, report.prefill_rows, took);
             }
         }
         self.shares = shares;

@@ -7,6 +7,19 @@ use std::ops::Deref;
 const INLINE: usize = 22;
 
 /// Text that is usually a few bytes long; it reads as a `str`.
+///
+/// ```
+/// use latchless_engine::{Engine, EngineConfig, Event, Piece, Request};
+/// # use latchless_engine::backend::scripted::{Script, ScriptedBackend};
+/// # let backend = || ScriptedBackend::builder(Script::Text("Because.".into())).build();
+/// # let engine = Engine::start(backend(), EngineConfig::default())?;
+/// # let agent = engine.agent("planner")?;
+/// let mut stream = engine.submit(agent, Request::text("Why?"))?;
+/// let Some(Event::Token { text, .. }) = stream.recv() else { unreachable!() };
+/// let text: Piece = text;
+/// assert_eq!(&*text, "B");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Piece(Repr);
 

@@ -17,6 +17,17 @@ use super::warm::Stored;
 const PATIENCE: u32 = 4;
 
 /// How urgent a request is among those that wait, and who gives way when cells run out.
+///
+/// ```
+/// use latchless_engine::{Engine, EngineConfig, Priority, Request};
+/// # use latchless_engine::backend::scripted::{Script, ScriptedBackend};
+/// # let backend = || ScriptedBackend::builder(Script::Text("Because.".into())).build();
+/// # let engine = Engine::start(backend(), EngineConfig::default())?;
+/// # let agent = engine.agent("planner")?;
+/// let urgent = Request::text("Fire?").priority(Priority::High);
+/// assert_eq!(engine.submit(agent, urgent)?.wait().text, "Because.");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Priority {
     /// After the others, but not never: each time that enough later requests went first it counts as

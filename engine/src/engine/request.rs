@@ -7,6 +7,12 @@ use super::queue::Priority;
 use crate::backend::{ChatMessage, Sampling, Token};
 
 /// What the model is to continue or answer.
+///
+/// ```
+/// use latchless_engine::{Prompt, Request, Token};
+/// let request = Request::new(Prompt::Tokens(vec![Token(1), Token(2)]));
+/// assert_eq!(request, Request::tokens([Token(1), Token(2)]));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Prompt {

@@ -45,6 +45,11 @@ impl Roster {
         id.0 >> COUNT_BITS == self.owner >> COUNT_BITS
     }
 
+    /// Whose roster it is.
+    pub(crate) fn owner(&self) -> u32 {
+        (self.owner >> COUNT_BITS) as u32
+    }
+
     fn place(&self, id: RequestId) -> &AtomicU64 {
         &self.places[(id.0 % self.places.len() as u64) as usize]
     }

@@ -94,6 +94,19 @@ pub struct TokenStream {
 }
 
 /// What [`TokenStream::try_recv`] found instead of an event.
+///
+/// ```
+/// use latchless_engine::{Engine, EngineConfig, Request, TryRecvError};
+/// # use latchless_engine::backend::scripted::{Script, ScriptedBackend};
+/// # let backend = || ScriptedBackend::builder(Script::Text("Because.".into())).build();
+/// # let (engine, lane) = Engine::new(backend(), EngineConfig::default())?;
+/// # let agent = engine.agent("planner")?;
+/// // Nobody has stepped the lane.
+/// let mut stream = engine.submit(agent, Request::text("Why?"))?;
+/// assert_eq!(stream.try_recv(), Err(TryRecvError::Empty));
+/// # drop(lane);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TryRecvError {
     /// Nothing yet.
@@ -105,6 +118,18 @@ pub enum TryRecvError {
 }
 
 /// Everything a request gave.
+///
+/// ```
+/// use latchless_engine::{Answer, Engine, EngineConfig, Request};
+/// # use latchless_engine::backend::scripted::{Script, ScriptedBackend};
+/// # let backend = || ScriptedBackend::builder(Script::Text("Because.".into())).build();
+/// # let engine = Engine::start(backend(), EngineConfig::default())?;
+/// # let agent = engine.agent("planner")?;
+/// let Answer { text, tokens, completion } = engine.submit(agent, Request::text("Why?"))?.wait();
+/// assert_eq!((text.as_str(), tokens.len()), ("Because.", 8), "a byte a token");
+/// assert!(completion.reason.is_success());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// The text.
@@ -209,6 +234,9 @@ impl TokenStream {
                 Err(TryRecvError::Ended) => return None,
                 Err(TryRecvError::Empty) => {}
             }
+            if let Some(event) = self.ended_by_a_fork() {
+                return Some(event);
+            }
             self.signals.reader.register(&thread_waker());
             // Registered, then looked again: what is sent after this look wakes us.
             if self.is_quiet() || mutant("stream.parks-unlooked") {
@@ -229,6 +257,17 @@ impl TokenStream {
         }
         let completion = self.completion.clone().unwrap_or_else(|| self.without_completion());
         Answer { text, tokens, completion }
+    }
+
+    /// The last event of a stream whose lane is in another process: nothing comes any more. Asked before a
+    /// wait, and not by [`try_recv`](Self::try_recv), which makes no system call.
+    #[cold]
+    fn ended_by_a_fork(&mut self) -> Option<Event> {
+        let forked = self.control.birthplace().check().err()?;
+        let reason = FinishReason::Failed(RequestError::Forked(forked));
+        let completion = Completion { reason, ..self.without_completion() };
+        self.completion = Some(completion.clone());
+        Some(Event::Finished(completion))
     }
 
     /// Nothing to take and nothing ended.
@@ -260,6 +299,18 @@ impl Iterator for Blocking<'_> {
 }
 
 /// The events of a stream; waits for each. See [`TokenStream::events`].
+///
+/// ```
+/// use latchless_engine::{Engine, EngineConfig, Request};
+/// # use latchless_engine::backend::scripted::{Script, ScriptedBackend};
+/// # let backend = || ScriptedBackend::builder(Script::Text("Because.".into())).build();
+/// # let engine = Engine::start(backend(), EngineConfig::default())?;
+/// # let agent = engine.agent("planner")?;
+/// let mut stream = engine.submit(agent, Request::text("Why?"))?;
+/// let text: String = stream.events().map(|event| event.text().to_owned()).collect();
+/// assert_eq!(text, "Because.");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Blocking<'a>(&'a mut TokenStream);
 
@@ -284,7 +335,10 @@ impl Stream for TokenStream {
                 Err(TryRecvError::Empty) => {}
             }
         }
-        Poll::Pending
+        match self.ended_by_a_fork() {
+            Some(event) => Poll::Ready(Some(event)),
+            None => Poll::Pending,
+        }
     }
 }
 

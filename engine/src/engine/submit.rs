@@ -29,7 +29,21 @@ impl Engine {
         reason = "a request is handed over; that a swap in the middle has it read twice is our affair"
     )]
     pub fn submit(&self, agent: AgentHandle, request: Request) -> Result<TokenStream, SubmitError> {
+        let accepted = self.try_submit(agent, &request);
+        if let Err(refused) = &accepted {
+            self.handle().front.refusals.count(refused);
+        }
+        accepted
+    }
+
+    fn try_submit(
+        &self,
+        agent: AgentHandle,
+        request: &Request,
+    ) -> Result<TokenStream, SubmitError> {
         let submitted = Instant::now();
+        let _span = tracing::debug_span!("submit", agent = agent.slot()).entered();
+        self.handle().front.birthplace.check()?;
         request.validate()?;
         loop {
             let generation = self.handle().live.load_full();
@@ -37,7 +51,7 @@ impl Engine {
             // All lanes of a generation have one model.
             let prompt = generation.lanes()[0].tokens_of(&request.prompt)?;
             let lane = generation.lane_of(agent, &prompt);
-            match lane.submit(agent, name, prompt, &request, submitted) {
+            match lane.submit(agent, name, prompt, request, submitted) {
                 // A swap came between: its generation is there already, and the next may only come when
                 // this one is gone. Or the lane went, and the next look finds another.
                 Err(Turned::Elsewhere) if generation.is_served() => {}

@@ -17,6 +17,22 @@ use super::lane::Lane;
 use crate::backend::Backend;
 
 /// A generation that was replaced and finishes what it has accepted.
+///
+/// ```
+/// use latchless_engine::{Engine, EngineConfig, Request, Retiring};
+/// # use latchless_engine::backend::scripted::{Script, ScriptedBackend};
+/// # let backend = || ScriptedBackend::builder(Script::Text("Because.".into())).build();
+/// # let engine = Engine::start(backend(), EngineConfig::default())?;
+/// # let agent = engine.agent("planner")?;
+/// use std::time::Duration;
+///
+/// let before = engine.submit(agent, Request::text("Why?"))?;
+/// let old: Retiring = engine.swap(|| Ok::<_, std::io::Error>([backend()]))?;
+/// assert_eq!(before.wait().text, "Because.");
+/// old.wait(Duration::MAX)?;
+/// assert!(old.is_gone());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Retiring(Arc<Watch>);
 
@@ -110,6 +126,7 @@ impl Engine {
         C: IntoIterator<Item = B>,
     {
         let handle = self.handle();
+        handle.front.birthplace.check().map_err(SwapError::Forked)?;
         // Only swaps take it, and they do not wait for it: a load takes seconds.
         let _one_at_a_time = match handle.swapping.try_lock() {
             Ok(lock) => lock,
@@ -125,8 +142,11 @@ impl Engine {
             let remaining = retiring.watch().remaining();
             return Err(SwapError::Draining(Draining { remaining }));
         }
-        let contexts = load().map_err(SwapError::Load)?;
         let number = handle.live.load().number + 1;
+        let contexts = {
+            let _span = tracing::info_span!("load", generation = number).entered();
+            load().map_err(SwapError::Load)?
+        };
         let (generation, lanes) = handle.generation(number, contexts).map_err(SwapError::Engine)?;
         let lanes = place(lanes).map_err(|error| {
             // Some may have threads, which would wait for ever for requests of a generation that nobody knows.

@@ -158,16 +158,7 @@ impl Ticket {
     fn end(&mut self, text: String, reason: FinishReason) {
         let Some(held) = self.held.take() else { return };
         let blocks_freed = held.blocks();
-        // Given back here, but for a mutant that keeps it until all is said.
-        let _late = mutant("ticket.published-first").then_some(held);
-        if !text.is_empty() {
-            self.outlet.send(Event::Held { text });
-        }
-        tracing::debug!(
-            request = %self.request, %reason, blocks_freed,
-            generated = self.usage.generated_tokens, "request ended"
-        );
-        self.outlet.send(Event::Finished(Completion {
+        let completion = Completion {
             request: self.request,
             agent: self.agent,
             generation: self.generation,
@@ -179,7 +170,19 @@ impl Ticket {
                 total: self.submitted.elapsed(),
             },
             blocks_freed,
-        }));
+        };
+        // Counted before the seat goes: whoever finds the engine idle finds the request counted.
+        held.seat.totals().ended(&completion);
+        // Given back here, but for a mutant that keeps it until all is said.
+        let _late = mutant("ticket.published-first").then_some(held);
+        if !text.is_empty() {
+            self.outlet.send(Event::Held { text });
+        }
+        tracing::debug!(
+            request = %self.request, reason = %completion.reason, blocks_freed,
+            generated = self.usage.generated_tokens, "request ended"
+        );
+        self.outlet.send(Event::Finished(completion));
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use super::{PlanId, TaskId, TaskStatus};
+use crate::process::Forked;
 
 /// Something was not stored or not read. Nothing was changed, unless the variant says otherwise.
 #[derive(Debug, Error)]
@@ -190,6 +191,10 @@ pub enum StoreError {
         /// What the system said.
         source: io::Error,
     },
+    /// The store was opened by another process, whose threads are not here. SQLite's connections do not
+    /// survive a fork either.
+    #[error("the store: {0}")]
+    Forked(#[from] Forked),
     /// The writer has ended.
     #[error("the store is closed; open it again")]
     Closed,

@@ -80,6 +80,11 @@ impl Warm {
     pub(crate) fn flush(&self) -> WriterReport {
         self.writer.flush()
     }
+
+    /// What was written so far.
+    pub(crate) fn report(&self) -> WriterReport {
+        self.writer.report()
+    }
 }
 
 /// A generation's part: what its lanes' contexts take.

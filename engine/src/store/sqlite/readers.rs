@@ -11,6 +11,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::super::StoreError;
 use super::failure::Failures;
 use super::waits::Waits;
+use crate::process::Birthplace;
 
 #[derive(Debug)]
 pub(super) struct Readers {
@@ -22,6 +23,7 @@ pub(super) struct Readers {
     returned: Condvar,
     pub(super) reads: AtomicU64,
     pub(super) waits: Waits,
+    birthplace: Birthplace,
 }
 
 #[derive(Debug, Default)]
@@ -42,6 +44,7 @@ impl Readers {
             returned: Condvar::new(),
             reads: AtomicU64::new(0),
             waits: Waits::new(wait),
+            birthplace: Birthplace::here(),
         }
     }
 
@@ -55,6 +58,7 @@ impl Readers {
         &self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
+        self.birthplace.check()?;
         self.reads.fetch_add(1, Ordering::Relaxed);
         let lent = self.lend()?;
         let connection = &lent.connection;
@@ -113,6 +117,17 @@ impl Readers {
 
     fn pool(&self) -> MutexGuard<'_, Pool> {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Readers {
+    fn drop(&mut self) {
+        // A child of the process that opened them must not even close them: SQLite would take itself for
+        // the last user of the file, and remove its log.
+        if self.birthplace.was_left() {
+            let pool = self.pool.get_mut().unwrap_or_else(PoisonError::into_inner);
+            std::mem::forget(std::mem::take(&mut pool.idle));
+        }
     }
 }
 

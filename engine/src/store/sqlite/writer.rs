@@ -18,6 +18,7 @@ use super::super::{Durability, StoreError};
 use super::failure::Failures;
 use super::waits::Waits;
 use super::work::WorkBell;
+use crate::process::Birthplace;
 
 /// Writes that may wait for the thread; more callers wait to hand theirs over.
 const QUEUE: usize = 1_024;
@@ -73,6 +74,7 @@ pub(super) struct Writer {
     thread: Option<JoinHandle<()>>,
     pub(super) counts: Arc<WriteCounts>,
     pub(super) busy: Arc<Waits>,
+    birthplace: Birthplace,
 }
 
 /// A write that somebody waits for.
@@ -179,7 +181,8 @@ impl Writer {
             .name("latchless-store".into())
             .spawn(move || desk.serve(&calls))
             .map_err(|source| StoreError::Io { doing: "starting the writer", source })?;
-        Ok(Self { queue: Some(queue), thread: Some(thread), counts, busy })
+        let birthplace = Birthplace::here();
+        Ok(Self { queue: Some(queue), thread: Some(thread), counts, busy, birthplace })
     }
 
     /// Hands over a write, and waits for the answer.
@@ -189,6 +192,7 @@ impl Writer {
         undo: Undo,
         work: impl FnOnce(&mut Writing<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
+        self.birthplace.check()?;
         let (reply, answer) = sync_channel(1);
         let call = Call { durability, undo, work: Some(work), outcome: None, reply: Some(reply) };
         let queue = self.queue.as_ref().ok_or(StoreError::Closed)?;
@@ -211,7 +215,7 @@ impl Drop for Writer {
         // Without a sender the thread finds the end of the queue behind what is in it.
         self.queue = None;
         if let Some(thread) = self.thread.take() {
-            let _ended = thread.join();
+            let _ended = self.birthplace.join(thread);
         }
     }
 }
