@@ -20,6 +20,7 @@ mod deep;
 mod fuzz;
 mod loom;
 mod mutants;
+mod package;
 mod variant;
 
 /// Shown at the end of `cargo xtask test --help`.
@@ -41,6 +42,9 @@ Examples:
 docs/proof.md tells what each of them proves.
 
 LATCHLESS_MODEL, where it is set, names the GGUF file for the tests.";
+
+/// Not a default feature of anything, and tested all the same.
+const METRICS: &str = "latchless/metrics,latchless-engine/metrics";
 
 /// The options of the tests.
 #[derive(Debug, Args)]
@@ -112,6 +116,8 @@ enum Section {
     Doctests,
     /// The documentation builds without a warning
     Rustdoc,
+    /// What is published is whole, and the core builds from its archive
+    Package,
     /// The loom models of the core
     Loom,
     /// Weakenings of the core, each of which a test has to notice
@@ -259,7 +265,7 @@ impl Section {
     }
 
     fn compiles_llama(self) -> bool {
-        !matches!(self, Self::Format | Self::Loom) && !self.is_deep()
+        !matches!(self, Self::Format | Self::Package | Self::Loom) && !self.is_deep()
     }
 
     fn reads_model(self) -> bool {
@@ -336,7 +342,7 @@ impl Setting {
         let features: &[&str] = if self.quick { &["--no-default-features"] } else { &[] };
         let workspace = |words: &[&str]| {
             let mut command = run::cargo();
-            command.args(words).arg("--workspace").args(features);
+            command.args(words).args(["--workspace", "--features", METRICS]).args(features);
             if let Some(model) = &self.model
                 && section.reads_model()
             {
@@ -371,6 +377,7 @@ impl Setting {
                 command.env("RUSTDOCFLAGS", "-D warnings");
                 vec![command]
             }
+            Section::Package => package::commands(),
             Section::Loom => vec![loom::command()],
             // Their commands depend on each other.
             Section::Mutants => Vec::new(),
@@ -439,10 +446,10 @@ mod tests {
 
     #[test]
     fn options_choose_sections_in_their_order() {
-        let all = "format clippy tests doctests rustdoc loom";
+        let all = "format clippy tests doctests rustdoc package loom";
         assert_eq!(names(&[]), all);
         assert_eq!(names(&["--quick"]), all);
-        assert_eq!(names(&["--no-loom"]), "format clippy tests doctests rustdoc");
+        assert_eq!(names(&["--no-loom"]), "format clippy tests doctests rustdoc package");
         assert_eq!(names(&["--loom"]), "loom");
         assert_eq!(names(&["--mutants", "--loom"]), "loom mutants");
         assert_eq!(names(&["--only", "tests", "--only", "format"]), "format tests");
@@ -468,15 +475,21 @@ mod tests {
         let setting = Setting { quick: false, bless: false, model, nextest: true };
         assert_eq!(
             commands(&setting, Section::Tests),
-            ["LATCHLESS_MODEL=/m.gguf cargo nextest run --workspace"]
+            [
+                "LATCHLESS_MODEL=/m.gguf cargo nextest run --workspace --features latchless/metrics,latchless-engine/metrics"
+            ]
         );
         assert_eq!(
             commands(&setting, Section::Doctests),
-            ["LATCHLESS_MODEL=/m.gguf cargo test --doc --workspace"]
+            [
+                "LATCHLESS_MODEL=/m.gguf cargo test --doc --workspace --features latchless/metrics,latchless-engine/metrics"
+            ]
         );
         assert_eq!(
             commands(&setting, Section::Rustdoc),
-            ["RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --workspace"]
+            [
+                "RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --workspace --features latchless/metrics,latchless-engine/metrics"
+            ]
         );
     }
 
@@ -485,7 +498,9 @@ mod tests {
         let setting = Setting { quick: false, bless: false, model: None, nextest: false };
         assert_eq!(
             commands(&setting, Section::Tests),
-            ["cargo test --lib --bins --tests --examples --workspace"]
+            [
+                "cargo test --lib --bins --tests --examples --workspace --features latchless/metrics,latchless-engine/metrics"
+            ]
         );
     }
 
