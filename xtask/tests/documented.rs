@@ -21,9 +21,9 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|word| !word.is_empty())
 }
 
-/// Names of types in the lists that `lib.rs` publishes.
+/// Names of types in the lists that `lib.rs` publishes itself; what a module inside publishes is hidden.
 fn published(lib: &str) -> BTreeSet<&str> {
-    let uses = lib.split("pub use ").skip(1).filter_map(|rest| rest.split_once(';'));
+    let uses = lib.split("\npub use ").skip(1).filter_map(|rest| rest.split_once(';'));
     let names = uses.flat_map(|(list, _)| words(list));
     names.filter(|name| name.starts_with(char::is_uppercase)).collect()
 }
@@ -79,5 +79,8 @@ fn a_type_without_an_example_is_noticed() {
     assert_eq!(shown(with), ["Other", "Thing", "crate_name", "use"].map(str::to_owned).into());
     let without = "/// What: see [`Other`].\npub struct Thing;\n/// A call.\nfn f() {}\n";
     assert_eq!(shown(without), BTreeSet::new());
-    assert_eq!(published("pub use self::a::{One, Two};\npub use b::f;"), ["One", "Two"].into());
+    assert_eq!(
+        published("//! What.\npub use self::a::{One, Two};\npub use b::f;\n    pub use c::Hidden;"),
+        ["One", "Two"].into()
+    );
 }
