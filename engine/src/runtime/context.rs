@@ -15,14 +15,14 @@ use crate::store::{Document, Durability, Expect, Scope, Store, StoreError};
 /// ```
 /// use std::sync::Arc;
 /// use latchless_engine::runtime::Context;
-/// use latchless_engine::store::{Durability::Relaxed, Scope, SqliteStore, Store, StoreOptions};
+/// use latchless_engine::store::{Durability::Durable, Scope, SqliteStore, Store, StoreOptions};
 /// # let folder = tempfile::tempdir()?;
 /// # let file = folder.path().join("agents.db");
 ///
 /// let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&file, StoreOptions::default())?);
 /// let notes = Context::new(store, Scope::Agent("scribe".into()));
-/// notes.write("plan.md", b"first the sky", Relaxed)?;
-/// notes.update("plan.md", Relaxed, |old| [old.unwrap_or_default(), b", then the sea"].concat())?;
+/// notes.write("plan.md", b"first the sky", Durable)?;
+/// notes.update("plan.md", Durable, |old| [old.unwrap_or_default(), b", then the sea"].concat())?;
 /// let plan = notes.read("plan.md")?.expect("it was written");
 /// assert_eq!((plan.version, &*plan.content), (2, &b"first the sky, then the sea"[..]));
 /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -43,8 +43,9 @@ docs/proof.md tells what each of them proves.
 
 LATCHLESS_MODEL, where it is set, names the GGUF file for the tests.";
 
-/// Not a default feature of anything, and tested all the same.
-const METRICS: &str = "latchless/metrics,latchless-engine/metrics";
+/// No default features of anything, and tested all the same. The same ones in every command: others would
+/// compile llama.cpp again.
+const FEATURES: &str = "latchless/metrics,latchless-engine/metrics,latchless-benches/instructions";
 
 /// The options of the tests.
 #[derive(Debug, Args)]
@@ -342,7 +343,7 @@ impl Setting {
         let features: &[&str] = if self.quick { &["--no-default-features"] } else { &[] };
         let workspace = |words: &[&str]| {
             let mut command = run::cargo();
-            command.args(words).args(["--workspace", "--features", METRICS]).args(features);
+            command.args(words).args(["--workspace", "--features", FEATURES]).args(features);
             if let Some(model) = &self.model
                 && section.reads_model()
             {
@@ -358,8 +359,7 @@ impl Setting {
             }
             Section::Clippy => {
                 let mut all = workspace(&["clippy", "--all-targets"]);
-                // A benchmark that nothing else builds.
-                all.args(["--features", "latchless-benches/instructions", "--", "-D", "warnings"]);
+                all.args(["--", "-D", "warnings"]);
                 let mut without_llama = run::cargo();
                 without_llama.args(["clippy", "-p", "latchless-engine", "--all-targets"]);
                 without_llama.args(["--no-default-features", "--", "-D", "warnings"]);
@@ -476,19 +476,19 @@ mod tests {
         assert_eq!(
             commands(&setting, Section::Tests),
             [
-                "LATCHLESS_MODEL=/m.gguf cargo nextest run --workspace --features latchless/metrics,latchless-engine/metrics"
+                "LATCHLESS_MODEL=/m.gguf cargo nextest run --workspace --features latchless/metrics,latchless-engine/metrics,latchless-benches/instructions"
             ]
         );
         assert_eq!(
             commands(&setting, Section::Doctests),
             [
-                "LATCHLESS_MODEL=/m.gguf cargo test --doc --workspace --features latchless/metrics,latchless-engine/metrics"
+                "LATCHLESS_MODEL=/m.gguf cargo test --doc --workspace --features latchless/metrics,latchless-engine/metrics,latchless-benches/instructions"
             ]
         );
         assert_eq!(
             commands(&setting, Section::Rustdoc),
             [
-                "RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --workspace --features latchless/metrics,latchless-engine/metrics"
+                "RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --workspace --features latchless/metrics,latchless-engine/metrics,latchless-benches/instructions"
             ]
         );
     }
@@ -499,7 +499,7 @@ mod tests {
         assert_eq!(
             commands(&setting, Section::Tests),
             [
-                "cargo test --lib --bins --tests --examples --workspace --features latchless/metrics,latchless-engine/metrics"
+                "cargo test --lib --bins --tests --examples --workspace --features latchless/metrics,latchless-engine/metrics,latchless-benches/instructions"
             ]
         );
     }
