@@ -177,8 +177,15 @@ impl<'a> Worker<'a> {
         let ns = time.map(|time| time.as_nanos() as u64);
         teller.tell(&Told::Finished { task: task.0, attempt, changeset: changeset.0, ns });
         if life.plant == Some(Planted::Twice) && !std::mem::replace(&mut self.planted, true) {
-            store.start_changeset(plan, &end.title, Relaxed)?;
-            store.record_changes(plan, &end.changes, Durable)?;
+            // Another turn of the plan may end between the two: its changeset is the newest then, and sealed.
+            while let Err(error) = store
+                .start_changeset(plan, &end.title, Relaxed)
+                .and_then(|_| store.record_changes(plan, &end.changes, Durable))
+            {
+                if !matches!(error, StoreError::NoChangeset(_)) {
+                    return Err(error.into());
+                }
+            }
         }
         Ok(())
     }
