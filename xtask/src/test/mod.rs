@@ -340,7 +340,9 @@ impl Setting {
 
     fn commands(&self, section: Section) -> Vec<Command> {
         // llama.cpp is a default feature of the engine.
-        let features: &[&str] = if self.quick { &["--no-default-features"] } else { &[] };
+        // What is nothing without llama.cpp would compile it.
+        let without_llama = &["--no-default-features", "--exclude", "latchless-llama-raw"];
+        let features: &[&str] = if self.quick { without_llama } else { &[] };
         let workspace = |words: &[&str]| {
             let mut command = run::cargo();
             command.args(words).args(["--workspace", "--features", FEATURES]).args(features);
@@ -510,6 +512,12 @@ mod tests {
         for section in Section::value_variants().iter().filter(|section| section.compiles_llama()) {
             for command in commands(&setting, *section) {
                 assert!(command.contains("--no-default-features"), "{command}");
+                let everything = command.contains("--workspace");
+                assert_eq!(
+                    everything,
+                    command.contains("--exclude latchless-llama-raw"),
+                    "{command}"
+                );
             }
         }
         let repeat = setting.repeat(Section::Clippy);
