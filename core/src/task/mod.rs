@@ -65,6 +65,16 @@ impl TaskId {
         Self(u64::from(slot) << 32 | u64::from(generation))
     }
 
+    /// The id as a number, good across a C boundary.
+    pub fn to_bits(self) -> u64 {
+        self.0
+    }
+
+    /// The id of a number; one that was made up is of no task.
+    pub fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
     pub(crate) fn slot(self) -> usize {
         (self.0 >> 32) as usize
     }

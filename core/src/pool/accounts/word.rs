@@ -17,6 +17,16 @@ impl AgentHandle {
         self.slot
     }
 
+    /// The handle as a number, good across a C boundary.
+    pub fn to_bits(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.slot)
+    }
+
+    /// The handle of a number; one that was made up is refused where it is used.
+    pub fn from_bits(bits: u64) -> Self {
+        Self { slot: bits as u32, generation: (bits >> 32) as u32 }
+    }
+
     /// Whether this is the agent `other`, or has its slot after it. Generations wrap: the other half of
     /// them counts as earlier.
     pub(crate) fn is_or_follows(self, other: Self) -> bool {
@@ -132,6 +142,13 @@ impl Word {
 #[cfg(all(test, not(latchless_loom)))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_handle_goes_through_a_number() {
+        let agent = AgentHandle { slot: 7, generation: 9 };
+        assert_eq!(AgentHandle::from_bits(agent.to_bits()), agent);
+        assert_eq!(agent.to_bits(), 9 << 32 | 7);
+    }
 
     #[test]
     fn agents_of_a_slot_follow_each_other() {
