@@ -17,11 +17,13 @@ use clap::{Parser, Subcommand};
 
 use crate::bench::BenchArgs;
 use crate::demo::DemoArgs;
+use crate::install::InstallArgs;
 use crate::stress::StressArgs;
 use crate::test::TestArgs;
 
 mod bench;
 mod demo;
+mod install;
 mod model;
 mod prerequisites;
 mod run;
@@ -56,6 +58,14 @@ enum Task {
     /// Fetches the model if need be and prints its path
     #[command(after_help = model::EXAMPLES)]
     Model,
+
+    /// Builds the C library in release and installs it with its headers
+    #[command(after_help = install::EXAMPLES)]
+    Install(InstallArgs),
+
+    /// Writes the C library's header from its sources
+    #[command(after_help = install::HEADER_EXAMPLES)]
+    Header,
 }
 
 /// Why a task ended early.
@@ -72,6 +82,8 @@ enum Error {
     #[error(transparent)]
     Bench(#[from] bench::Error),
     #[error(transparent)]
+    Install(#[from] install::Error),
+    #[error(transparent)]
     Stress(#[from] stress::Error),
     #[error("the output cannot be written: {0}; write it to a place that has room")]
     Output(#[source] io::Error),
@@ -86,6 +98,7 @@ impl Error {
             Self::Demo(error) => error.exit_code(),
             Self::Test(error) => error.exit_code(),
             Self::Bench(error) => error.exit_code(),
+            Self::Install(error) => error.exit_code(),
             Self::Stress(_) | Self::Output(_) => 1,
         }
     }
@@ -98,6 +111,8 @@ fn main() -> ExitCode {
         Task::Bench(args) => bench::run(&args),
         Task::Stress(args) => stress::run(&args),
         Task::Model => print_model().map(|()| ExitCode::SUCCESS),
+        Task::Install(args) => install::run(&args).map(|()| ExitCode::SUCCESS),
+        Task::Header => install::header().map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error}");

@@ -16,8 +16,15 @@ pub(super) struct Model {
 }
 
 /// What has models: the engine without llama.cpp, SQLite and all that is built on them.
-pub(super) const PACKAGES: [&str; 5] =
-    ["-p", "latchless", "-p", "latchless-engine", "--no-default-features"];
+pub(super) const PACKAGES: [&str; 7] = [
+    "-p",
+    "latchless",
+    "-p",
+    "latchless-engine",
+    "-p",
+    "latchless-handles",
+    "--no-default-features",
+];
 
 /// What makes the core, crossbeam-epoch in it, and the engine use loom's primitives.
 pub(super) const FLAGS: &str = "--cfg latchless_loom --cfg crossbeam_loom";

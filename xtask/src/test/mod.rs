@@ -363,8 +363,9 @@ impl Setting {
                 let mut all = workspace(&["clippy", "--all-targets"]);
                 all.args(["--", "-D", "warnings"]);
                 let mut without_llama = run::cargo();
-                without_llama.args(["clippy", "-p", "latchless-engine", "--all-targets"]);
-                without_llama.args(["--no-default-features", "--", "-D", "warnings"]);
+                without_llama.args(["clippy", "-p", "latchless-engine", "-p", "latchless-capi"]);
+                without_llama.args(["--all-targets", "--no-default-features"]);
+                without_llama.args(["--", "-D", "warnings"]);
                 // Under `--quick` the first of them leaves llama.cpp out already.
                 if self.quick { vec![all] } else { vec![all, without_llama] }
             }
