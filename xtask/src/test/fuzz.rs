@@ -12,7 +12,7 @@ use super::variant;
 use crate::run::{self, Failed};
 
 /// The targets of engine/fuzz/Cargo.toml.
-pub(super) const TARGETS: [&str; 3] = ["cache_header", "gguf", "store"];
+pub(super) const TARGETS: [&str; 4] = ["cache_header", "capi", "gguf", "store"];
 
 /// What cargo-fuzz 0.13 compiles with. Debug assertions stay on, also those of overflows.
 const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
