@@ -16,6 +16,7 @@ use super::super::{
     Backend, BackendError, Batch, BatchRow, DecodeError, Limits, Model, Sampling, SequenceId, Token,
 };
 use super::memory::{self, Footprint};
+use super::options::CELL_STEP;
 use super::runtime::{creating, runtime};
 use super::{CellLayout, ContextOptions, LlamaModel, LlamaSampler, LoadError, capture, threads};
 use crate::cache::ModelTag;
@@ -58,11 +59,19 @@ impl fmt::Debug for LlamaContext {
 impl LlamaContext {
     pub(super) fn new(model: Arc<LlamaModel>, options: &ContextOptions) -> Result<Self, LoadError> {
         options.validate()?;
+        model.proved(|| Self::prove(&model))?;
+        Self::make(model, options, threads::threads(options.threads))
+    }
+
+    fn make(
+        model: Arc<LlamaModel>,
+        options: &ContextOptions,
+        threads: u32,
+    ) -> Result<Self, LoadError> {
         let cells = options.cells(model.trained_context());
         let rows = options.batch_rows.min(cells);
         let physical = rows.min(PHYSICAL_ROWS);
         let footprint = Footprint::new(model.header(), physical, options.sequences);
-        let threads = threads::threads(options.threads);
         let params = LlamaContextParams::default()
             .with_n_ctx(NonZeroU32::new(cells))
             .with_n_batch(rows)
@@ -82,9 +91,8 @@ impl LlamaContext {
             Bound::try_new(model, |model| model.raw().new_context(runtime, params))
         });
         let bound = bound.map_err(|_| LoadError::Context { cells, reason })?;
-        let mut context = Self::from_bound(bound, options, threads);
+        let context = Self::from_bound(bound, options, threads);
         drop(one_at_a_time);
-        context.prove_cells()?;
         Ok(context)
     }
 
@@ -112,24 +120,32 @@ impl LlamaContext {
         self.threads
     }
 
-    /// Decodes one token and forgets it. A model without KV cells shows here: its sequences stay
-    /// empty. It also warms up what llama.cpp allocates with its first batch.
-    fn prove_cells(&mut self) -> Result<(), LoadError> {
-        let model = Arc::clone(self.bound.borrow_owner());
+    /// Decodes one token in a context as small as they come. A model without KV cells shows here: its
+    /// sequences stay empty.
+    ///
+    /// With one thread, because lanes may be at work beside it: where two teams of ggml's threads share the
+    /// cores, the scheduler may put each team on one core of its own, where its threads wait for each other for
+    /// a slice of time at every barrier. This token took 1.5 s then, and so did theirs.
+    fn prove(model: &Arc<LlamaModel>) -> Result<(), LoadError> {
+        let options = ContextOptions {
+            cells: Some(CELL_STEP),
+            layout: CellLayout::Shared,
+            sequences: 1,
+            batch_rows: 1,
+            ..ContextOptions::default()
+        };
+        let mut context = Self::make(Arc::clone(model), &options, 1)?;
         let (token, sequence) = (model.any_token(), SequenceId(0));
         let mut batch = Batch::with_capacity(1);
         let _fits = batch.push(BatchRow { token, sequence, position: 0, logits: true });
-        let (outcome, reason) = capture::with_reason(|| self.decode(&batch));
+        let (outcome, reason) = capture::with_reason(|| context.decode(&batch));
         if outcome.is_err() {
-            return Err(LoadError::Context { cells: self.limits().cells, reason });
+            return Err(LoadError::Context { cells: CELL_STEP, reason });
         }
-        if self.len_by_llama(sequence) != 1 {
+        if context.len_by_llama(sequence) != 1 {
             let architecture = model.header().architecture.clone();
             return Err(LoadError::Unsupported { path: model.path().into(), architecture });
         }
-        self.bound.with_dependent_mut(|_, raw| raw.clear_kv_cache());
-        // A fresh ledger: no tokens, and no row with logits.
-        self.ledger = Ledger::new(self.limits(), model.vocabulary_size());
         Ok(())
     }
 

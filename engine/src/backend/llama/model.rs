@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use latchless::ModelSpec;
 use llama_cpp_2::llama_backend::LlamaBackend;
@@ -59,6 +59,7 @@ pub struct LlamaModel {
     template: Option<LlamaChatTemplate>,
     vocabulary: u32,
     trained: u32,
+    proved: OnceLock<()>,
 }
 
 impl fmt::Debug for LlamaModel {
@@ -113,6 +114,7 @@ impl LlamaModel {
             path,
             header,
             spec,
+            proved: OnceLock::new(),
         }))
     }
 
@@ -143,6 +145,19 @@ impl LlamaModel {
     /// llama-cpp-2's own model. It stays inside: from it one could make two contexts at once.
     pub(super) fn raw(&self) -> &RawModel {
         &self.raw
+    }
+
+    /// Has it shown once that sequences of its contexts keep what they are given. Of two threads that make
+    /// the first context both may ask for it.
+    pub(super) fn proved(
+        &self,
+        prove: impl FnOnce() -> Result<(), LoadError>,
+    ) -> Result<(), LoadError> {
+        if self.proved.get().is_none() {
+            prove()?;
+            let _first_or_second = self.proved.set(());
+        }
+        Ok(())
     }
 
     /// A token that can be decoded to see whether decoding works at all.
