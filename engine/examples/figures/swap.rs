@@ -1,6 +1,9 @@
-//! The model is replaced under load: what is lost, and how long streams pause.
+//! The model is replaced under load: what is lost, and how long streams pause. Every other time the model is
+//! loaded by a thread of the lowest priority: lanes compute with a thread for each core, all of which wait for
+//! one that lost its core to the loading.
 
 use std::error::Error;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -65,6 +68,21 @@ fn host(engine: &Engine, number: u32, stop: &AtomicBool) -> Seen {
     seen
 }
 
+/// Loads on a thread that gives way to all others. Not on the one that swaps, which starts the lanes: they
+/// would have its priority.
+fn gently<T: Send>(load: impl FnOnce() -> Result<T, LoadError> + Send) -> Result<T, LoadError> {
+    thread::scope(|scope| {
+        let loading = scope.spawn(|| {
+            #[cfg(target_os = "linux")] // where it is the thread's, and not the process's
+            if let Err(error) = rustix::process::nice(19) {
+                eprintln!("a model is loaded at the usual priority: {error}");
+            }
+            load()
+        });
+        loading.join().unwrap_or_else(|payload| resume_unwind(payload))
+    })
+}
+
 pub(crate) fn measure(bench: &Bench, report: &mut Report) -> Result<(), Box<dyn Error>> {
     let load = || -> Result<_, LoadError> {
         let model = LlamaModel::load(&bench.path, &ModelOptions::default())?;
@@ -79,14 +97,15 @@ pub(crate) fn measure(bench: &Bench, report: &mut Report) -> Result<(), Box<dyn 
             thread::spawn(move || host(&engine, number, &stop))
         })
         .collect();
-    let (mut loads, mut drains) = (Vec::new(), Vec::new());
+    let (mut loads, mut gentle, mut drains) = (Vec::new(), Vec::new(), Vec::new());
     thread::sleep(Duration::from_secs(2));
-    let swaps = bench.rounds(6, 3);
-    for _ in 0..swaps {
+    let swaps = bench.rounds(8, 4);
+    for swap in 0..swaps {
+        let is_gentle = swap % 2 == 1;
         let start = Instant::now();
-        let old = engine.swap(load)?;
+        let old = engine.swap(|| if is_gentle { gently(load) } else { load() })?;
         let loaded = Instant::now();
-        loads.push((start, loaded));
+        if is_gentle { &mut gentle } else { &mut loads }.push((start, loaded));
         old.wait(Duration::MAX)?;
         drains.push((loaded, Instant::now()));
         thread::sleep(Duration::from_millis(300));
@@ -105,16 +124,24 @@ pub(crate) fn measure(bench: &Bench, report: &mut Report) -> Result<(), Box<dyn 
     let lengths = |phases: &[(Instant, Instant)]| -> Vec<Duration> {
         phases.iter().map(|(start, end)| end.duration_since(*start)).collect()
     };
-    report.add(GROUP, "loading, p50", millis(percentile(&mut lengths(&loads), 0.5)), "ms", None);
+    for (how, loads) in [("loading", &loads), ("loading at low priority", &gentle)] {
+        let took = millis(percentile(&mut lengths(loads), 0.5));
+        report.add(GROUP, format!("{how}, p50"), took, "ms", None);
+    }
     let gone = millis(percentile(&mut lengths(&drains), 0.5));
     report.add(GROUP, "until the old one was gone, p50", gone, "ms", None);
-    let quiet = |gap: &&Gap| !gap.touches(&loads) && !gap.touches(&drains);
-    for (phase, gaps) in [
-        ("one model", all.gaps.iter().filter(quiet).collect::<Vec<_>>()),
-        ("while one loads", all.gaps.iter().filter(|gap| gap.touches(&loads)).collect()),
-        ("while one drains", all.gaps.iter().filter(|gap| gap.touches(&drains)).collect()),
+    let swapping = [loads.as_slice(), &gentle, &drains].concat();
+    let during = |phases: &[_]| -> Vec<Duration> {
+        let touching = all.gaps.iter().filter(|gap| gap.touches(phases));
+        touching.map(Gap::length).collect()
+    };
+    let quiet = all.gaps.iter().filter(|gap| !gap.touches(&swapping)).map(Gap::length);
+    for (phase, mut lengths) in [
+        ("one model", quiet.collect::<Vec<_>>()),
+        ("while one loads", during(&loads)),
+        ("while one loads at low priority", during(&gentle)),
+        ("while one drains", during(&drains)),
     ] {
-        let mut lengths: Vec<Duration> = gaps.into_iter().map(Gap::length).collect();
         if lengths.is_empty() {
             continue;
         }
