@@ -1,11 +1,13 @@
 /* A host with a real-time loop: every period it takes KV-cache blocks, hands a request to the engine, reads
  * what has come of earlier ones, and gives blocks back. At the end it prints its worst tick.
  *
- *   realtime [--seconds N] [--period-us N] [--churn N] [--freeze] [--limit-us N]
+ *   realtime [--seconds N] [--period-us N] [--churn N] [--freeze] [--fifo N] [--limit-us N]
  *
  * --churn N   as many threads take and give back blocks of the same pool all the time
  * --freeze    one of these is stopped again and again, for 5 ms, by a signal at whatever instruction it is:
  *             somewhere inside the library, as a rule
+ * --fifo N    gives the loop's thread, and no other, the real-time priority N (1 to 99), and locks the process's
+ *             memory: as a host would. Needs root or CAP_SYS_NICE
  * --limit-us  exit code 1 when the calls of some tick took longer, not counting ticks in which the system
  *             took the thread off its core: what that costs is for priorities and free cores to mend
  *
@@ -15,11 +17,13 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
@@ -232,7 +236,7 @@ static unsigned long number(const char *text)
 
 int main(int argc, char **argv)
 {
-    unsigned long seconds = 2, period_us = 1000, churners = 0, limit_us = 0;
+    unsigned long seconds = 2, period_us = 1000, churners = 0, fifo = 0, limit_us = 0;
     int freezes = 0;
     for (int i = 1; i < argc; i++) {
         int has_value = i + 1 < argc;
@@ -244,16 +248,20 @@ int main(int argc, char **argv)
             period_us = number(argv[++i]);
         } else if (has_value && strcmp(argv[i], "--churn") == 0) {
             churners = number(argv[++i]);
+        } else if (has_value && strcmp(argv[i], "--fifo") == 0) {
+            fifo = number(argv[++i]);
         } else if (has_value && strcmp(argv[i], "--limit-us") == 0) {
             limit_us = number(argv[++i]);
         } else {
-            fprintf(stderr, "%s [--seconds N] [--period-us N] [--churn N] [--freeze] [--limit-us N]\n",
+            fprintf(stderr,
+                    "%s [--seconds N] [--period-us N] [--churn N] [--freeze] [--fifo N] [--limit-us N]\n",
                     argv[0]);
             return 2;
         }
     }
-    if (churners > MOST_CHURN || period_us == 0 || (freezes && churners == 0)) {
-        fprintf(stderr, "at most %d churners, a period, and somebody to freeze\n", MOST_CHURN);
+    if (churners > MOST_CHURN || period_us == 0 || fifo > 99 || (freezes && churners == 0)) {
+        fprintf(stderr, "at most %d churners, a period, a priority below 100, and somebody to freeze\n",
+                MOST_CHURN);
         return 2;
     }
     if (latchless_abi_version() != LATCHLESS_ABI_VERSION) {
@@ -305,6 +313,19 @@ int main(int argc, char **argv)
     struct timer warm = {0, 0, 0, 0};
     for (unsigned long i = 0; i < 100; i++)
         tick(&host, i, &warm);
+
+    /* After the other threads were made, which would have the priority, too. */
+    if (fifo != 0) {
+        struct sched_param priority = {.sched_priority = (int)fifo};
+        int failed = pthread_setschedparam(pthread_self(), SCHED_FIFO, &priority);
+        if (failed == 0 && mlockall(MCL_CURRENT) != 0)
+            failed = errno;
+        if (failed != 0) {
+            fprintf(stderr, "--fifo %lu: %s; run it as root, or with CAP_SYS_NICE and CAP_IPC_LOCK\n", fifo,
+                    strerror(failed));
+            return 2;
+        }
+    }
 
     uint64_t worst_wall = 0, worst_cpu = 0, worst_calm = 0, sum = 0;
     unsigned long ticks = 0, preempted = 0, late = 0;
