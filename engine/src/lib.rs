@@ -27,6 +27,8 @@
 #![forbid(unsafe_code)]
 
 pub mod backend;
+#[cfg(doctest)]
+mod book;
 pub mod cache;
 mod engine;
 pub mod observe;

@@ -40,3 +40,8 @@ mod loom_models;
 mod tests;
 
 pub use self::table::{Guard, Handle, Table, TooMany, Unusable};
+
+/// The README's example runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,0 +1,6 @@
+//! The pages of docs/ that have Rust in them: compiled with this crate's documentation and, unless they need a
+//! model, run.
+
+#[cfg(feature = "metrics")]
+#[doc = include_str!("../../docs/observability.md")]
+struct Observability;
