@@ -22,6 +22,8 @@ use crate::stress::StressArgs;
 use crate::test::TestArgs;
 
 mod bench;
+#[cfg(test)]
+mod book;
 mod demo;
 mod install;
 mod model;
