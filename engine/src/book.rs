@@ -8,6 +8,12 @@ struct GettingStarted;
 #[doc = include_str!("../../docs/threading.md")]
 struct Threading;
 
+#[doc = include_str!("../../docs/errors.md")]
+struct Errors;
+
+#[doc = include_str!("../../docs/migration.md")]
+struct Migration;
+
 #[cfg(feature = "metrics")]
 #[doc = include_str!("../../docs/observability.md")]
 struct Observability;
