@@ -8,6 +8,9 @@
 //! [gungraun](https://docs.rs/gungraun) runs each benchmark alone under callgrind, which simulates the
 //! processor: another machine gives the same counts when compiler and target CPU are the same. What a
 //! benchmark needs is leaked, so that nobody counts how it is dropped.
+//!
+//! The allocator is mimalloc: glibc's takes other ways when the heap lies otherwise, and a submit had 3,992 to
+//! 4,254 instructions from run to run.
 
 #![allow(missing_docs, reason = "the macros make items that nobody sees")]
 #![allow(unused_qualifications, clippy::pedantic, reason = "so is their code")]
@@ -23,6 +26,9 @@ use self::agents::agents_operations;
 use self::engine::engine_operations;
 use self::pool::pool_operations;
 use self::tasks::tasks_operations;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 main!(
     library_benchmark_groups =
