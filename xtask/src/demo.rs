@@ -33,8 +33,8 @@ Examples:
 
 The first run fetches the model (98 MB) and compiles llama.cpp (about 5 minutes on two cores).
 
-Exit codes: 0 everything was done, 1 a task, a request or the build failed, 2 the input or this machine
-has to be put right, 130 Ctrl-C.";
+Exit codes: 0 everything was done, 1 a task, a request or the build failed, 2 the input or this
+machine has to be put right, 130 Ctrl-C.";
 
 /// What only prompts have.
 const PROMPTS: [&str; 9] = [

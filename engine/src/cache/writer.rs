@@ -158,9 +158,6 @@ impl CacheWriter {
     }
 
     /// What lanes hold.
-    ///
-    /// # Panics
-    /// Never: the thread is there as long as the writer is.
     pub fn handle(&self) -> CacheHandle {
         let thread = self.thread.as_ref().map(|thread| thread.thread().clone());
         let writer = thread.unwrap_or_else(thread::current);

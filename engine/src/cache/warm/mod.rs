@@ -192,7 +192,7 @@ impl WarmCache {
 
     /// Writes down `state`, what the model remembers of `tokens`, in place of what `agent` had. When this
     /// returns, it outlives the process and a loss of power; when it fails, what was stored before is
-    /// still there.
+    /// still there, or, when only the folder could not be synced any more, the new.
     ///
     /// Takes no memory for the state: it is written from where it is.
     ///

@@ -127,9 +127,7 @@ impl Run<'_> {
         match (work, &self.flow.engine) {
             (Work::Program(program), _) => turn.run(claimed, program),
             (Work::Model(manners), Some(engine)) => {
-                let manner = manners(claimed.claim());
-                manner.check()?;
-                turn.ask(engine, claimed, &manner)
+                turn.ask(engine, claimed, &manners(claimed.claim()))
             }
             (Work::Model(_), None) => Err(TurnError::Shutdown),
         }

@@ -20,8 +20,9 @@ pub enum Guide {
     /// It can only write calls of tools that there are, or that it is done.
     Grammar,
     /// In each round it can only make these calls, and after the last round only say that it is done; the
-    /// result is what the last calls have answered. What is written is its own: a call is a tool's name and as much of its argument as is prescribed, and after a
-    /// colon at its end the model goes on. Any backend that follows grammars can do it.
+    /// result is what the last calls have answered. What is written is its own: a call is a tool's name and as
+    /// much of its argument as is prescribed, and after a colon at its end the model goes on. Any backend that
+    /// follows grammars can do it.
     Steps(Vec<Vec<String>>),
 }
 

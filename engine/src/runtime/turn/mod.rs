@@ -180,7 +180,10 @@ impl Turn<'_> {
         let at_work = self.begin(claimed)?;
         let recorded = PlanContext::new();
         recorded.start()?;
-        let worked = self.rounds(engine, claimed, manner, &recorded);
+        let worked = match manner.check() {
+            Ok(()) => self.rounds(engine, claimed, manner, &recorded),
+            Err(error) => Err(error.into()),
+        };
         let (result, rounds, documents) = match worked {
             Ok(worked) => worked,
             Err(error) if error.is_final() => {

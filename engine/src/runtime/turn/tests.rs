@@ -230,6 +230,22 @@ fn a_prompt_that_can_never_fit_ends_the_task_at_once() {
     assert!(fixture.tasks()[0].outcome.as_ref().unwrap().contains("shorten the prompt"));
 }
 
+#[test]
+fn a_step_that_cannot_be_taken_ends_the_task_at_once() {
+    let fixture = Fixture::new(&[NewTask::new("t", "x")]);
+    let (engine, spawner, agent) =
+        (engine(model(writes_a_note)), Spawner::new(1, LONG).unwrap(), ada());
+    let slot = slot(&spawner);
+    let turn = Turn { agent: &agent, slot: &slot, store: &fixture.store, watch: &Nobody };
+    let guide = Guide::Steps(vec![vec!["fly to the moon".to_owned()]]);
+    let manner = Manner { guide, ..Manner::default() };
+    let refused = turn.ask(&engine, &mut fixture.claim("ada"), &manner).unwrap_err();
+    assert!(matches!(refused, TurnError::Step(StepError::Tool { step: 1, .. })), "{refused}");
+    assert_eq!(fixture.statuses(), [TaskStatus::Failed]);
+    drop(slot);
+    assert_nothing_held(&engine, &spawner);
+}
+
 /// Blocks for one request: the second turn waits for the first, and both end.
 #[test]
 fn a_turn_waits_for_blocks_that_others_have() {
