@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use clap::builder::{StringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
 use crate::compare::CompareArgs;
@@ -164,7 +165,8 @@ pub(crate) struct RunArgs {
 
     /// A GGUF file that the engine runs in place of a script; needs the feature `llama`, which `cargo xtask
     /// stress` builds in.
-    #[arg(long, value_name = "FILE")]
+    // As a text: what is none could be kept neither in a report nor in the command that repeats the run.
+    #[arg(long, value_name = "FILE", value_parser = StringValueParser::new().map(PathBuf::from))]
     model: Option<PathBuf>,
 
     /// Puts in a fault, to see that it is seen; the run must end with exit code 1.

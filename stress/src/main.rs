@@ -28,6 +28,7 @@ mod run;
 mod schedule;
 mod seed;
 mod session;
+mod shell;
 mod stop;
 mod store;
 mod tally;

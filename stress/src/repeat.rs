@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use crate::args::{JUDGE_AFTER, STALL_AFTER};
 use crate::part::Kind;
 use crate::plan::Plan;
+use crate::shell::word;
 
 /// What runs the program from the repository.
 pub(crate) const PROGRAM: &str = "cargo run --release -p latchless-stress --";
@@ -63,7 +64,7 @@ impl Plan {
             option("judge-after", &time(self.judge_after));
         }
         if let Some(model) = &self.model {
-            option("model", &model.display());
+            option("model", &word(&model.to_string_lossy()));
         }
         if let Some(freezes) = self.freezes {
             option("freeze", &freezes.per_second);
@@ -83,7 +84,10 @@ impl Plan {
 mod tests {
     use super::*;
     use crate::args::tests::plan;
+    #[cfg(unix)]
+    use crate::shell::tests::words;
 
+    #[cfg(unix)]
     #[test]
     fn the_command_of_a_plan_is_read_as_the_same_plan() {
         for args in [
@@ -92,11 +96,17 @@ mod tests {
             &["--rounds", "3", "--first-round", "7", "--freeze", "0.25", "--plant", "leak"],
             &["--phases", "calm=2,burst=1h 30m", "--phases", "near-exhaustion"],
             &["--threads", "9", "--blocks", "77", "--faults", "--stall-after", "150ms"],
+            &["--model", "/with space/it's $HOME.gguf", "--only", "engine"],
         ] {
             let asked = plan(args).unwrap();
             let command = asked.command();
-            let words = command.strip_prefix(PROGRAM).unwrap().split_whitespace().skip(1);
-            assert_eq!(plan(&words.collect::<Vec<_>>()).unwrap(), asked, "{command}");
+            let (program, rest) = command.split_once(" -- run ").unwrap();
+            let model = args.contains(&"--model");
+            let expected = if model { WITH_A_MODEL } else { PROGRAM };
+            assert_eq!(program, expected.trim_end_matches(" --"));
+            let words = words(rest);
+            let words: Vec<_> = words.iter().map(String::as_str).collect();
+            assert_eq!(plan(&words).unwrap(), asked, "{command}");
         }
     }
 
