@@ -46,7 +46,7 @@ Examples:
 
 Exit codes: 0 every invariant held, 1 one broke, 2 bad arguments (also when nobody had a block, which
 shows nothing), 3 interrupted (Ctrl-C ends the run cleanly, with the report; a second one ends it at
-once).";
+once), 4 the machine failed (no room for the report, no more threads).";
 
 const REPLAY_EXAMPLES: &str = "\
 Examples:

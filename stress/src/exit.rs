@@ -4,6 +4,8 @@ use std::error::Error;
 use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 
+use crate::failure::Failure;
+
 /// What the process ends with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -15,7 +17,7 @@ pub(crate) enum Exit {
     BadArguments = 2,
     /// Somebody ended it; until then everything held.
     Interrupted = 3,
-    /// The machine did not do what it must: a disk is full, there are no more descriptors.
+    /// The machine did not do what it must: a disk is full, there are no more descriptors or threads.
     MachineFailed = 4,
 }
 
@@ -29,11 +31,8 @@ impl Exit {
     /// bad arguments else.
     pub(crate) fn of(error: &anyhow::Error) -> Self {
         // Whoever knows that a system's refusal is an argument's fault says so.
-        if error.is::<BadArguments>() || !error.chain().any(<dyn Error>::is::<io::Error>) {
-            Self::BadArguments
-        } else {
-            Self::MachineFailed
-        }
+        let failed = error.chain().any(|error| error.is::<io::Error>() || error.is::<Failure>());
+        if failed && !error.is::<BadArguments>() { Self::MachineFailed } else { Self::BadArguments }
     }
 }
 
@@ -72,6 +71,7 @@ mod tests {
         let failed = Err::<(), _>(full()).context("the report").context("the night").unwrap_err();
         assert_eq!(Exit::of(&failed), Exit::MachineFailed);
         assert_eq!(Exit::of(&bad_arguments(full())), Exit::BadArguments);
+        assert_eq!(Exit::of(&Failure::thread(full()).into()), Exit::MachineFailed);
         assert!(is_want(&full()) && !is_want(&ErrorKind::NotFound.into()));
     }
 }

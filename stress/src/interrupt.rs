@@ -12,6 +12,7 @@ use signal_hook::flag;
 use signal_hook::iterator::Signals;
 
 use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::view::live::terminal;
 
 /// Somebody's wish that it end.
@@ -20,14 +21,15 @@ pub(crate) struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
     /// Is struck by Ctrl-C, and by a request to end.
-    pub(crate) fn on_signals() -> io::Result<Self> {
+    pub(crate) fn on_signals() -> anyhow::Result<Self> {
         let interrupt = Self::default();
         let mut signals = Signals::new([SIGINT, SIGTERM])?;
         let struck = interrupt.clone();
         // Not in a handler: what puts a terminal in order may not be called there.
         thread::Builder::new()
             .name("signals".to_owned())
-            .spawn(move || signals.forever().for_each(|_| struck.strike()))?;
+            .spawn(move || signals.forever().for_each(|_| struck.strike()))
+            .map_err(Failure::thread)?;
         Ok(interrupt)
     }
 

@@ -3,7 +3,7 @@
 //! reason, no task, change or message lost or handled twice, no state that is no state.
 //!
 //! Exit codes: 0 everything held, 1 an invariant broke, 2 bad arguments, or ones with which a part had
-//! nothing to show, 3 interrupted, 4 the machine failed, such as a disk that is full.
+//! nothing to show, 3 interrupted, 4 the machine failed: no room for the report, no more threads.
 
 #![forbid(unsafe_code)]
 
@@ -14,6 +14,7 @@ mod config;
 mod crew;
 mod engine;
 mod exit;
+mod failure;
 mod humane;
 mod interrupt;
 mod mix;

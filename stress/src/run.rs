@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::crew::freezer::freeze;
 use crate::crew::roll::Entry;
 use crate::crew::{Ground, message_of};
+use crate::failure::Failure;
 use crate::part::Part;
 use crate::phase::Phase;
 use crate::plan::Plan;
@@ -44,14 +45,15 @@ impl Running {
             self.round.store(round, Ordering::Release);
             self.rounds.fetch_add(1, Ordering::Release);
             self.part.round(ground, round);
-            // What broke in the round leaves things behind: only the first counts.
-            if ground.stop.what_broke().is_none()
+            // A round that broke leaves things behind, and one that could not begin lacks some: only the first
+            // counts.
+            if ground.stop.is_sound()
                 && let Err(violation) = self.part.check(round)
             {
                 ground.check_failed(self.part.kind(), round, violation);
             }
         }
-        if ground.stop.what_broke().is_none()
+        if ground.stop.is_sound()
             && let Err(violation) = self.part.end()
         {
             ground.check_failed(self.part.kind(), self.round(), violation);
@@ -68,6 +70,8 @@ pub(crate) enum Ending {
     Idle,
     /// Everything held until somebody interrupted it.
     Interrupted,
+    /// Everything held until the machine did not give what the run needs.
+    Failed(Failure),
     /// Something did not hold.
     Broken(Broken),
 }
@@ -102,7 +106,7 @@ struct Site {
 }
 
 impl Site {
-    fn new(plan: &Plan) -> anyhow::Result<Self> {
+    fn new(ground: Ground, plan: &Plan) -> anyhow::Result<Self> {
         let round = || AtomicU64::new(plan.first_round);
         let running = |part| Running { part, rounds: AtomicU64::new(0), round: round() };
         Ok(Self {
@@ -111,7 +115,7 @@ impl Site {
                 .iter()
                 .map(|kind| kind.make(plan).map(running))
                 .collect::<anyhow::Result<_>>()?,
-            ground: Ground::default(),
+            ground,
             frozen: AtomicU64::new(0),
             over: AtomicBool::new(false),
         })
@@ -128,11 +132,13 @@ impl Site {
                 counts: running.part.tally().snapshot(),
             })
             .collect();
-        let ending = match self.ground.stop.what_broke() {
-            Some(broken) => Ending::Broken(broken),
-            None if self.ground.stop.was_interrupted() => Ending::Interrupted,
-            None if !parts.iter().all(|part| part.counts.shows_something()) => Ending::Idle,
-            None => Ending::Held,
+        let stop = &self.ground.stop;
+        let ending = match (stop.what_broke(), stop.what_failed()) {
+            (Some(broken), _) => Ending::Broken(broken),
+            (None, Some(failure)) => Ending::Failed(failure),
+            (None, None) if stop.was_interrupted() => Ending::Interrupted,
+            (None, None) if !parts.iter().all(|part| part.counts.shows_something()) => Ending::Idle,
+            (None, None) => Ending::Held,
         };
         let phase = match &ending {
             Ending::Broken(broken) => {
@@ -158,7 +164,17 @@ pub(crate) fn run(
     view: &dyn View,
     give_up: impl Fn(&Outcome) + Send,
 ) -> anyhow::Result<Outcome> {
-    let site = Site::new(plan)?;
+    run_on(Ground::default(), plan, interrupted, view, give_up)
+}
+
+fn run_on(
+    ground: Ground,
+    plan: &Plan,
+    interrupted: &AtomicBool,
+    view: &dyn View,
+    give_up: impl Fn(&Outcome) + Send,
+) -> anyhow::Result<Outcome> {
+    let site = Site::new(ground, plan)?;
     let begun = Instant::now();
     let seen = thread::scope(|scope| {
         let site = &site;
@@ -173,18 +189,19 @@ pub(crate) fn run(
             stall_after: plan.stall_after,
             judge_after: plan.judge_after,
         };
-        let watching = scope
-            .spawn(move || watcher.watch(|seen| give_up(&site.outcome(begun.elapsed(), seen))));
+        let watch = move || watcher.watch(|seen| give_up(&site.outcome(begun.elapsed(), seen)));
+        // What nobody watches is not run.
+        let Some(watching) = site.ground.spawn(scope, watch) else { return Seen::default() };
         let running: Vec<_> = site
             .parts
             .iter()
-            .map(|running| scope.spawn(|| running.run(&site.ground, plan)))
+            .map_while(|running| site.ground.spawn(scope, || running.run(&site.ground, plan)))
             .collect();
         if let Some(freezes) = plan.freezes {
             let count = |_: &Entry, _, _| {
                 site.frozen.fetch_add(1, Ordering::Relaxed);
             };
-            scope.spawn(move || freeze(&site.ground, freezes, plan.seed, count));
+            site.ground.spawn(scope, move || freeze(&site.ground, freezes, plan.seed, count));
         }
         for running in running {
             if let Err(payload) = running.join() {
@@ -211,6 +228,7 @@ pub(crate) fn run(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crew::Spawner;
     use crate::crew::freezer::Freezes;
     use crate::part::Kind;
     use crate::phase::PHASES;
@@ -335,6 +353,18 @@ mod tests {
         let endless = Plan { rounds: None, ..plan(&Kind::ALL, 0) };
         let outcome = super::run(&endless, &AtomicBool::new(true), &Nobody, |_| {}).unwrap();
         assert!(matches!(outcome.ending, Ending::Interrupted), "{:?}", outcome.ending);
+    }
+
+    #[test]
+    fn a_run_for_which_there_are_too_few_threads_ends_settled() {
+        let endless = Plan { rounds: None, ..plan(&Kind::ALL, 0) };
+        // From none at all, by one that is missing in the first rounds, to some of later ones.
+        for threads in [0, 1, 3, 7, 12, 19, 30, 60] {
+            let ground = Ground { spawner: Spawner::at_most(threads), ..Ground::default() };
+            let outcome = run_on(ground, &endless, &AtomicBool::new(false), &Nobody, |_| {});
+            let ending = outcome.unwrap().ending;
+            assert!(matches!(ending, Ending::Failed(Failure::Thread(_))), "{threads}: {ending:?}");
+        }
     }
 
     #[test]

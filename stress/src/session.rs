@@ -62,6 +62,7 @@ impl Session<'_> {
             Ending::Idle => Exit::BadArguments,
             Ending::Broken(_) => Exit::Broken,
             Ending::Interrupted => Exit::Interrupted,
+            Ending::Failed(_) => Exit::MachineFailed,
         };
         let report = Report::new(plan, outcome);
         say(format_args!("{report}"));

@@ -1,8 +1,9 @@
 //! The end of a run: once, and for one reason.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::failure::Failure;
 use crate::part::Kind;
 use crate::violation::Violation;
 
@@ -25,6 +26,7 @@ pub(crate) struct Stop {
     now: AtomicBool,
     interrupted: AtomicBool,
     broken: Mutex<Option<Broken>>,
+    failed: Mutex<Option<Failure>>,
 }
 
 impl Stop {
@@ -45,6 +47,12 @@ impl Stop {
         self.stop();
     }
 
+    /// The same, because the machine does not give what the run needs.
+    pub(crate) fn failed(&self, failure: Failure) {
+        self.first_failure().get_or_insert(failure);
+        self.stop();
+    }
+
     pub(crate) fn is_stopped(&self) -> bool {
         self.now.load(Ordering::Acquire)
     }
@@ -57,7 +65,20 @@ impl Stop {
         self.first_broken().clone()
     }
 
-    fn first_broken(&self) -> std::sync::MutexGuard<'_, Option<Broken>> {
+    pub(crate) fn what_failed(&self) -> Option<Failure> {
+        self.first_failure().clone()
+    }
+
+    /// Whether nothing broke, and the machine did not fail: else what is left behind says nothing any more.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.first_broken().is_none() && self.first_failure().is_none()
+    }
+
+    fn first_broken(&self) -> MutexGuard<'_, Option<Broken>> {
         self.broken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn first_failure(&self) -> MutexGuard<'_, Option<Failure>> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

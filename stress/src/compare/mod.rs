@@ -26,7 +26,9 @@ use self::side::Side;
 use crate::args::{duration, rate};
 use crate::crew::freezer::Freezes;
 use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::session::{ReportArgs, say};
+use crate::stop::Broken;
 
 /// The longest turn of either.
 const SLICE: Duration = Duration::from_secs(1);
@@ -108,13 +110,22 @@ impl CompareArgs {
     }
 }
 
+/// Why it ends early.
+#[derive(Debug)]
+enum Halt {
+    /// One of them lost something, or gave it twice.
+    Broken(Broken),
+    /// The machine failed.
+    Failed(Failure),
+}
+
 /// Lets both take turns until the time is over, somebody interrupts it, or one breaks.
 fn compare(contest: &Contest, interrupted: &AtomicBool) -> Compared {
     let slice = SLICE.min(contest.duration / 2);
     let end = Instant::now() + contest.duration;
     let mut ours = Side::<Leases>::new(contest);
     let mut theirs = Side::<MutexOwner>::new(contest);
-    let mut broken = None;
+    let mut halt = None;
     let over = || interrupted.load(Ordering::Acquire);
     for round in 0.. {
         // Whoever comes second finds warmer caches: in every other round, the other one.
@@ -123,12 +134,12 @@ fn compare(contest: &Contest, interrupted: &AtomicBool) -> Compared {
         } else {
             theirs.turn(round, slice, &over).and_then(|()| ours.turn(round, slice, &over))
         };
-        broken = result.err();
-        if broken.is_some() || over() || Instant::now() >= end {
+        halt = result.err();
+        if halt.is_some() || over() || Instant::now() >= end {
             break;
         }
     }
-    Compared::new(contest, [ours.told(), theirs.told()], broken, over())
+    Compared::new(contest, [ours.told(), theirs.told()], halt, over())
 }
 
 #[cfg(test)]

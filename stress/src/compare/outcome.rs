@@ -8,12 +8,11 @@ use latchless_benches::machine;
 use latchless_benches::report::table;
 use serde::Serialize;
 
-use super::Contest;
 use super::delays::LONG;
+use super::{Contest, Halt};
 use crate::exit::Exit;
 use crate::repeat::PROGRAM;
 use crate::report::text::{grouped, time};
-use crate::stop::Broken;
 use crate::watch::series::Percentiles;
 
 /// What was compared, and how both did.
@@ -25,10 +24,12 @@ pub(crate) struct Compared {
     pub(super) machine: String,
     /// Seconds since 1970 when it was over.
     pub(super) made_at: u64,
-    /// `held`, `broken` or `interrupted`.
+    /// `held`, `broken`, `failed` or `interrupted`.
     pub(super) outcome: &'static str,
     /// What broke, if anything did.
     pub(super) violation: Option<String>,
+    /// What the machine did not give, if that ended it.
+    pub(super) failure: Option<String>,
     pub(super) contest: Contest,
     /// Makes the same decisions again.
     pub(super) command: String,
@@ -72,21 +73,26 @@ impl Compared {
     pub(super) fn new(
         contest: &Contest,
         sides: [SideReport; 2],
-        broken: Option<Broken>,
+        halt: Option<Halt>,
         interrupted: bool,
     ) -> Self {
+        let (outcome, violation, failure) = match halt {
+            Some(Halt::Broken(broken)) => {
+                let what = format!("{} in round {}", broken.violation, broken.round);
+                ("broken", Some(what), None)
+            }
+            Some(Halt::Failed(failure)) => ("failed", None, Some(failure.to_string())),
+            None if interrupted => ("interrupted", None, None),
+            None => ("held", None, None),
+        };
         Self {
             program: "latchless-stress compare",
             version: env!("CARGO_PKG_VERSION"),
             machine: machine::describe(),
             made_at: SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs()),
-            outcome: match (&broken, interrupted) {
-                (Some(_), _) => "broken",
-                (None, true) => "interrupted",
-                (None, false) => "held",
-            },
-            violation: broken
-                .map(|broken| format!("{} in round {}", broken.violation, broken.round)),
+            outcome,
+            violation,
+            failure,
             contest: contest.clone(),
             command: command(contest),
             sides,
@@ -96,6 +102,7 @@ impl Compared {
     pub(super) fn exit(&self) -> Exit {
         match self.outcome {
             "broken" => Exit::Broken,
+            "failed" => Exit::MachineFailed,
             "interrupted" => Exit::Interrupted,
             _ => Exit::Held,
         }
@@ -103,10 +110,13 @@ impl Compared {
 
     /// The first line.
     pub(super) fn headline(&self) -> String {
-        match (&self.violation, self.outcome) {
+        match (&self.violation, &self.failure) {
             (Some(violation), _) => format!("BROKEN: {violation}"),
-            (None, "interrupted") => "interrupted: until then nothing was lost".to_owned(),
-            (None, _) => "held: both gave everything back".to_owned(),
+            (None, Some(failure)) => format!("FAILED: {failure}\nuntil then nothing was lost"),
+            (None, None) if self.outcome == "interrupted" => {
+                "interrupted: until then nothing was lost".to_owned()
+            }
+            (None, None) => "held: both gave everything back".to_owned(),
         }
     }
 

@@ -1,15 +1,15 @@
 //! One of the two that are compared: its pool, its turns, and what came of them.
 
 use std::sync::{Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use latchless_benches::Churn;
 
-use super::Contest;
 use super::delays::{Delays, Freeze, SlowOperation};
 use super::load::{COLUMNS, Worker};
 use super::outcome::{SideReport, Turn};
+use super::{Contest, Halt};
 use crate::crew::Ground;
 use crate::crew::freezer::freeze;
 use crate::part::Kind;
@@ -54,7 +54,7 @@ impl<C: Churn> Side<C> {
         round: u64,
         time: Duration,
         over: &dyn Fn() -> bool,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), Halt> {
         let Contest { seed, threads, blocks, freezes, .. } = self.contest;
         let ground = Ground::default();
         let (struck, slow) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
@@ -64,7 +64,7 @@ impl<C: Churn> Side<C> {
             let (pool, tally, ground, slow, struck) =
                 (&self.pool, &self.tally, &ground, &slow, &struck);
             let phase = Phase::of_round(round);
-            let working = scope.spawn(move || {
+            let working = ground.spawn(scope, move || {
                 ground.round(Kind::Pool, round, threads, |thread, _| {
                     let mut worker = Worker::new(pool);
                     let mut rng = generator(seed, Kind::Pool, round, thread);
@@ -78,7 +78,7 @@ impl<C: Churn> Side<C> {
             });
             if let Some(freezes) = freezes {
                 let seed = seed.wrapping_add(round);
-                scope.spawn(move || {
+                ground.spawn(scope, move || {
                     freeze(ground, freezes, seed, |entry, begun, time| {
                         push(struck, Freeze { thread: entry.thread, begun, time });
                     });
@@ -89,7 +89,7 @@ impl<C: Churn> Side<C> {
             }
             ground.stop.stop();
             // What a thread panics with is what broke; nothing else panics there.
-            let _ = working.join();
+            let _ = working.map(ScopedJoinHandle::join);
         });
         let seconds = begun.elapsed().as_secs_f64();
         let struck: Vec<Freeze> = struck.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -105,11 +105,14 @@ impl<C: Churn> Side<C> {
         let operations = came.operations();
         self.turns.push(Turn { at: self.seconds, seconds, operations, longest_ns: worst });
         if let Some(broken) = ground.stop.what_broke() {
-            return Err(broken);
+            return Err(Halt::Broken(broken));
         }
         let free = self.pool.free();
-        Violation::count("free blocks when all is given back", blocks, free)
-            .map_err(|violation| Broken { violation, part: Some(Kind::Pool), round, thread: None })
+        let given = Violation::count("free blocks when all is given back", blocks, free);
+        given.map_err(|violation| {
+            Halt::Broken(Broken { violation, part: Some(Kind::Pool), round, thread: None })
+        })?;
+        ground.stop.what_failed().map_or(Ok(()), |failure| Err(Halt::Failed(failure)))
     }
 
     /// What came of all turns.

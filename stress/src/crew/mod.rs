@@ -1,15 +1,18 @@
 //! The threads of a round: they begin together, are on the [roll](roll::Roll) while they work, and whatever
-//! one of them finds broken, or panics with, ends the run.
+//! one of them finds broken, or panics with, ends the run. So does a system that has no thread for one of them.
 
 pub(crate) mod freezer;
+mod gate;
 pub(crate) mod roll;
+mod spawner;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Barrier;
-use std::thread;
+use std::thread::{self, Scope, ScopedJoinHandle};
 
+use self::gate::Gate;
 use self::roll::{Present, Roll};
+pub(crate) use self::spawner::Spawner;
 use crate::part::Kind;
 use crate::stop::{Broken, Stop};
 use crate::violation::Violation;
@@ -19,6 +22,7 @@ use crate::violation::Violation;
 pub(crate) struct Ground {
     pub(crate) stop: Stop,
     pub(crate) roll: Roll,
+    pub(crate) spawner: Spawner,
 }
 
 impl Ground {
@@ -27,15 +31,14 @@ impl Ground {
     where
         W: Fn(u16, &Present) -> Result<(), Violation> + Sync,
     {
-        let begin = Barrier::new(threads.into());
-        let (begin, work) = (&begin, &work);
+        let gate = Gate::new(threads);
+        let (gate, work) = (&gate, &work);
         thread::scope(|scope| {
             for thread in 0..threads {
-                scope.spawn(move || {
+                let begun = self.spawn(scope, move || {
                     let present = self.roll.enter(part, round, thread);
                     let ended = catch_unwind(AssertUnwindSafe(|| {
-                        begin.wait();
-                        work(thread, &present)
+                        if gate.pass() { work(thread, &present) } else { Ok(()) }
                     }));
                     let ended = ended.unwrap_or_else(|payload| {
                         Err(Violation::Panicked { message: message_of(&*payload) })
@@ -46,8 +49,21 @@ impl Ground {
                         self.stop.broken(broken);
                     }
                 });
+                if begun.is_none() {
+                    gate.shut();
+                    break;
+                }
             }
         });
+    }
+
+    /// Begins a thread. When the system has none left, the run ends.
+    pub(crate) fn spawn<'scope, T: Send + 'scope>(
+        &self,
+        scope: &'scope Scope<'scope, '_>,
+        work: impl FnOnce() -> T + Send + 'scope,
+    ) -> Option<ScopedJoinHandle<'scope, T>> {
+        self.spawner.spawn(scope, work).map_err(|failure| self.stop.failed(failure)).ok()
     }
 
     /// Something does not hold, and no thread of the round saw it.
@@ -64,7 +80,29 @@ pub(crate) fn message_of(payload: &(dyn Any + Send)) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
+
+    #[test]
+    fn a_round_whose_threads_cannot_all_be_had_ends_before_it_begins() {
+        for threads in [0, 1, 4] {
+            let ground = Ground { spawner: Spawner::at_most(threads), ..Ground::default() };
+            let worked = AtomicUsize::new(0);
+            ground.round(Kind::Pool, 0, 5, |_, _| {
+                worked.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            });
+            assert!(ground.stop.is_stopped() && ground.stop.what_broke().is_none());
+            let failure = ground.stop.what_failed().unwrap().to_string();
+            assert!(
+                failure.contains("fewer --threads") && failure.contains("ulimit -u"),
+                "{failure}"
+            );
+            assert_eq!(worked.into_inner(), 0, "nobody began");
+            assert!(ground.roll.everybody().is_empty(), "all have left");
+        }
+    }
 
     #[test]
     fn what_a_thread_panics_with_breaks_the_run() {

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use latchless::{AgentHandle, AgentId, AllocateError, RequestId};
 use latchless_engine::{
-    Event, FinishReason, Priority, Request, RequestError, SubmitError, SwapError, TokenStream,
-    TryRecvError,
+    EngineError, Event, FinishReason, Priority, Request, RequestError, SubmitError, SwapError,
+    TokenStream, TryRecvError,
 };
 
 use super::fleet::Fleet;
@@ -16,6 +16,7 @@ use super::phases::{Action, decide, max_tokens, most_held};
 use super::talk::Talk;
 use super::{AGENTS, COLUMNS, Came, Served, Timed};
 use crate::crew::roll::Present;
+use crate::failure::Failure;
 use crate::phase::Phase;
 use crate::stop::Stop;
 use crate::tally::{Counts, unfrozen};
@@ -271,6 +272,10 @@ impl<'a, F: Fleet> Host<'a, F> {
             }
             // What was replaced last has not ended.
             Err(SwapError::Draining(_) | SwapError::Swapping) => Ok(()),
+            Err(SwapError::Engine(EngineError::Thread(error))) => {
+                self.stop.failed(Failure::thread(error));
+                Ok(())
+            }
             Err(error) => Err(Violation::answer("a swap", error.to_string())),
         }
     }

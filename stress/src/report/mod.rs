@@ -36,8 +36,10 @@ pub(crate) struct Report {
     machine: String,
     /// Seconds since 1970 when the report was made.
     made_at: u64,
-    /// `held`, `broken`, `idle` or `interrupted`.
+    /// `held`, `broken`, `idle`, `interrupted` or `failed`.
     outcome: &'static str,
+    /// What the machine did not give, if that ended it.
+    failure: Option<String>,
     /// What broke, and where.
     violation: Option<ViolationReport>,
     /// Runs the same decisions again: of the round that broke, or of all.
@@ -102,9 +104,10 @@ impl Report {
     pub(crate) fn new(plan: &Plan, outcome: &Outcome) -> Self {
         let Outcome { ending, phase, wall, parts, frozen, seen } = outcome;
         let seconds = wall.as_secs_f64().max(1e-9);
-        let broken = match ending {
-            Ending::Broken(broken) => Some(broken),
-            Ending::Held | Ending::Idle | Ending::Interrupted => None,
+        let (broken, failure) = match ending {
+            Ending::Broken(broken) => (Some(broken), None),
+            Ending::Failed(failure) => (None, Some(failure)),
+            Ending::Held | Ending::Idle | Ending::Interrupted => (None, None),
         };
         let violation = broken.map(|broken| ViolationReport {
             what: broken.violation.to_string(),
@@ -141,7 +144,9 @@ impl Report {
                 Ending::Idle => "idle",
                 Ending::Interrupted => "interrupted",
                 Ending::Broken(_) => "broken",
+                Ending::Failed(_) => "failed",
             },
+            failure: failure.map(ToString::to_string),
             violation,
             repeat: repeat(plan, ending),
             seed: plan.seed,
@@ -158,6 +163,9 @@ impl Report {
 
     /// The first line of the summary.
     fn headline(&self) -> String {
+        if let Some(failure) = &self.failure {
+            return format!("FAILED: {failure}\nuntil then all invariants held");
+        }
         match (&self.violation, self.outcome) {
             (Some(violation), _) => {
                 let ViolationReport { what, part, round, phase, thread } = violation;

@@ -72,14 +72,14 @@ fn work(life: &Life) -> anyhow::Result<()> {
     };
     teller.tell(&Told::Ready);
     thread::scope(|scope| {
-        scope.spawn(|| watch(&ground, life.stall_after, &teller, &over));
+        ground.spawn(scope, || watch(&ground, life.stall_after, &teller, &over));
         if let Some((per_second, time)) = life.freezes {
             let freezes = Freezes { per_second, time };
             let (ground, froze, seed) = (&ground, &froze, life.seed ^ life.number);
             let struck = move |_: &Entry, _, _| {
                 froze.fetch_add(1, Ordering::Relaxed);
             };
-            scope.spawn(move || freeze(ground, freezes, seed, struck));
+            ground.spawn(scope, move || freeze(ground, freezes, seed, struck));
         }
         ground.round(Kind::Store, life.round, life.threads, |thread, present| {
             let decisions = life.round * LIVES + life.number;
@@ -91,6 +91,8 @@ fn work(life: &Life) -> anyhow::Result<()> {
     });
     if let Some(broken) = ground.stop.what_broke() {
         teller.tell(&Told::Broken(broken.violation.to_string()));
+    } else if let Some(failure) = ground.stop.what_failed() {
+        teller.tell(&Told::Lacks(failure.to_string()));
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Children: started, listened to, and killed at random instants.
 
 use std::hint;
-use std::io::{BufRead, BufReader, Lines};
+use std::io::{self, BufRead, BufReader, Lines};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::Instant;
 
@@ -30,15 +30,12 @@ impl Drop for Living {
 }
 
 impl Living {
-    pub(super) fn start(life: &Life) -> Result<Self, Violation> {
-        let failed = |error: &dyn std::fmt::Display| {
-            Violation::answer("a child that owns the store was started", error.to_string())
-        };
-        let text = serde_json::to_string(life).map_err(|error| failed(&error))?;
-        let mut command = command(&text).map_err(|error| failed(&error))?;
+    pub(super) fn start(life: &Life) -> io::Result<Self> {
+        let text = serde_json::to_string(life)?;
+        let mut command = command(&text)?;
         command.stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut child = command.spawn().map_err(|error| failed(&error))?;
-        let stdout = child.stdout.take().ok_or_else(|| failed(&"no pipe"))?;
+        let mut child = command.spawn()?;
+        let stdout = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
         Ok(Self { child, lines: BufReader::new(stdout).lines() })
     }
 
@@ -93,13 +90,13 @@ impl Living {
     }
 }
 
-fn ended(status: &std::io::Result<ExitStatus>) -> Violation {
+fn ended(status: &io::Result<ExitStatus>) -> Violation {
     Violation::answer("a child that owns the store goes on", status)
 }
 
 /// What starts a child.
 #[cfg(not(test))]
-fn command(life: &str) -> std::io::Result<Command> {
+fn command(life: &str) -> io::Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["store-child", life]);
     Ok(command)
@@ -107,7 +104,7 @@ fn command(life: &str) -> std::io::Result<Command> {
 
 /// The same, where the program is that of the tests.
 #[cfg(test)]
-fn command(life: &str) -> std::io::Result<Command> {
+fn command(life: &str) -> io::Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["--exact", "store::child::tests::child", "--nocapture"]).env(LIFE, life);
     Ok(command)

@@ -33,6 +33,7 @@ use self::shadow::Shadow;
 use self::told::{Incident, Told};
 use crate::crew::Ground;
 use crate::crew::roll::Present;
+use crate::failure::Failure;
 use crate::part::{Fill, Kind, Part};
 use crate::plan::Plan;
 use crate::seed::generator;
@@ -114,8 +115,13 @@ impl Store {
 
     /// Life after life on one database.
     fn lives(&self, round: u64, present: &Present<'_>, stop: &Stop) -> Result<(), Violation> {
-        let folder = TempDir::with_prefix("latchless-stress-");
-        let folder = folder.map_err(|error| Violation::answer("a folder", error.to_string()))?;
+        let folder = match TempDir::with_prefix("latchless-stress-") {
+            Ok(folder) => folder,
+            Err(error) => {
+                stop.failed(Failure::folder(error));
+                return Ok(());
+            }
+        };
         let file = folder.path().join("agents.db");
         let mut rng = generator(self.plan.seed, Kind::Store, round, u16::MAX);
         let mut shadow = Shadow::default();
@@ -147,11 +153,21 @@ impl Store {
     ) -> Result<(), Violation> {
         let bytes = fs::metadata(file).map_or(0, |file| file.len());
         let (life, death) = Life::draw(rng, &self.plan, round, number, file.to_owned(), bytes);
+        let living = match Living::start(&life) {
+            Ok(living) => living,
+            Err(error) => {
+                stop.failed(Failure::process(error));
+                return Ok(());
+            }
+        };
         let hear = |told: Told| {
+            if let Told::Lacks(what) = &told {
+                stop.failed(Failure::InChild(what.clone()));
+            }
             self.note(&told, counts);
             shadow.take(&told).map_err(|what| Violation::Store { lives: number + 1, what })
         };
-        let killed = Living::start(&life)?.listen(death, present, stop, hear)?;
+        let killed = living.listen(death, present, stop, hear)?;
         counts.outcomes[if killed { Came::Killed } else { Came::Ended } as usize] += 1;
         Ok(())
     }
@@ -160,7 +176,7 @@ impl Store {
         let mut came = |came: Came| counts.outcomes[came as usize] += 1;
         let mut timed = None;
         match told {
-            Told::Ready | Told::Broken(_) => {}
+            Told::Ready | Told::Broken(_) | Told::Lacks(_) => {}
             Told::Froze(count) => {
                 self.frozen.fetch_add(*count, Ordering::Relaxed);
             }

@@ -58,7 +58,7 @@ impl Shadow {
             Told::Noted { mark } => drop(self.noted.insert(mark.clone())),
             Told::PutOut { mark } => drop(self.put_out.insert(mark.clone())),
             Told::Broken(what) => return Err(what.clone()),
-            Told::Ready | Told::Did(_) | Told::Came(_) | Told::Froze(_) => {}
+            Told::Ready | Told::Did(_) | Told::Came(_) | Told::Froze(_) | Told::Lacks(_) => {}
         }
         Ok(())
     }

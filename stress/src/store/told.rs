@@ -37,6 +37,8 @@ pub(super) enum Told {
     Froze(u64),
     /// The child itself saw what must not be.
     Broken(String),
+    /// The machine did not give what the child needs.
+    Lacks(String),
 }
 
 /// What may happen to a child that goes on.

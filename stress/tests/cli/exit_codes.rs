@@ -133,6 +133,27 @@ fn a_report_is_not_replaced_unasked() {
     assert_ne!(std::fs::read_to_string(folder.path().join("report.json")).unwrap(), left);
 }
 
+/// Stacks of a quarter of a GiB, in two GiB for all: the sixth thread or so is refused, and room is left for what
+/// else there is to do.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_machine_without_threads_ends_with_4_and_says_what_to_do() {
+    let limited = |args: &[&str]| {
+        let script = "ulimit -v 2097152; exec \"$0\" \"$@\"";
+        let mut command = Command::new("sh");
+        command.args(["-c", script, env!("CARGO_BIN_EXE_latchless-stress")]).args(args);
+        ended(command.env("RUST_MIN_STACK", "268435456").env("MALLOC_ARENA_MAX", "1"))
+    };
+    let run = ["run", "--duration", "1h", "--seed", "3", "--only", "pool", "--blocks", "256"];
+    for args in [&run[..], &["compare", "--duration", "1h", "--seed", "3", "--blocks", "256"]] {
+        let (code, out, err) = limited(&[args, &["--threads", "32"]].concat());
+        assert_eq!(code, Some(4), "{out}{err}");
+        assert!(out.contains("FAILED: the system gives no further thread"), "{out}{err}");
+        assert!(out.contains("take fewer --threads") && out.contains("ulimit"), "{out}");
+        assert!(out.contains("repeat: "), "the rest of the summary is told, too: {out}");
+    }
+}
+
 /// Files may have 2 KiB, which the folder's trial stays below and the report does not.
 #[cfg(unix)]
 #[test]
