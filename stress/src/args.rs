@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::compare::CompareArgs;
 use crate::crew::freezer::Freezes;
+use crate::fault::{Rate, RateError, Rates};
 use crate::part::Kind;
 use crate::plan::{Plan, Plant};
 use crate::replay::ReplayArgs;
@@ -35,6 +36,8 @@ Examples:
     latchless-stress run --only agents --freeze 3
   A small pool and many threads, ended by count:
     latchless-stress run --blocks 64 --threads 32 --rounds 20
+  No kills, and four times as many backends and files that fail:
+    latchless-stress run --duration 10m --chaos --rate kill=0,backend=4,spoil=4
   Ten minutes at the limit, then two rounds of calm, and so on:
     latchless-stress run --duration 2h --phases near-exhaustion=10m,calm=2
   A long mix from a file, for an hour instead of what the file says:
@@ -82,7 +85,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Runs until the duration is over, or the operations are done.
     #[command(after_help = EXAMPLES)]
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Repeats a run from its report: the round that broke, or all of it.
     #[command(after_help = REPLAY_EXAMPLES)]
     Replay(ReplayArgs),
@@ -146,6 +149,13 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     faults: bool,
 
+    /// How often a fault comes: so many times as often as by itself, 0 for never. For several, with commas; of two
+    /// for the same fault the last one counts. The faults are panic, cancel, slow-reader, vanish, load, clock and
+    /// die, and with --faults or --chaos also backend, spoil, kill, full-disk and io-error. docs/stress.md says
+    /// what each is, and how often it comes by itself.
+    #[arg(long, value_name = "FAULT=FACTOR", value_delimiter = ',')]
+    rate: Vec<Rate>,
+
     /// All of it: `--faults --freeze 5`.
     #[arg(long)]
     chaos: bool,
@@ -181,18 +191,23 @@ pub(crate) struct RunArgs {
 }
 
 impl RunArgs {
-    pub(crate) fn plan(&self) -> Plan {
+    /// What is asked for.
+    ///
+    /// # Errors
+    /// [`RateError`]: rates of faults that nobody has asked for.
+    pub(crate) fn plan(&self) -> Result<Plan, RateError> {
         let cores = available_parallelism().map_or(1, NonZero::get);
         let duration = match (self.duration, self.rounds) {
             (None, None) => Some(Duration::from_mins(1)),
             (duration, _) => duration,
         };
-        let rate = self.freeze.or(self.chaos.then_some(CHAOS_FREEZES));
-        let freezes = rate.filter(|rate| *rate > 0.0);
+        let faults = self.chaos || self.faults;
+        let freezes = self.freeze.or(self.chaos.then_some(CHAOS_FREEZES));
+        let freezes = freezes.filter(|rate| *rate > 0.0);
         let mut parts = if self.only.is_empty() { Kind::ALL.to_vec() } else { self.only.clone() };
         parts.sort_unstable();
         parts.dedup();
-        Plan {
+        Ok(Plan {
             seed: self.seed.unwrap_or_else(|| fastrand::u64(..)),
             parts,
             threads: self.threads.unwrap_or_else(|| (2 * cores).clamp(4, 1_024) as u16),
@@ -205,9 +220,10 @@ impl RunArgs {
             judge_after: self.judge_after,
             freezes: freezes.map(|per_second| Freezes { per_second, time: self.freeze_time }),
             model: self.model.clone(),
-            faults: self.chaos || self.faults,
+            faults,
+            rates: Rates::new(&self.rate, faults)?,
             plant: self.plant,
-        }
+        })
     }
 }
 
@@ -233,10 +249,10 @@ pub(crate) mod tests {
     use super::*;
 
     /// What `run` carries out with these arguments.
-    pub(crate) fn plan(args: &[&str]) -> Result<Plan, clap::Error> {
+    pub(crate) fn plan(args: &[&str]) -> anyhow::Result<Plan> {
         let args = ["latchless-stress", "run"].iter().chain(args);
         match Cli::try_parse_from(args)?.command {
-            Command::Run(args) => Ok(args.plan()),
+            Command::Run(args) => Ok(args.plan()?),
             other => panic!("{other:?}"),
         }
     }
@@ -281,6 +297,15 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn rates_are_chosen_fault_by_fault() {
+        assert_eq!(plan(&["--chaos"]).unwrap().rates, Rates::default());
+        let rates = plan(&["--faults", "--rate", "kill=0,spoil=3", "--rate", "clock=2"]);
+        assert_eq!(rates.unwrap().rates.to_string(), "spoil=3,kill=0,clock=2");
+        let always = plan(&["--rate", "cancel=5,kill=0"]).unwrap();
+        assert_eq!((always.rates.to_string().as_str(), always.faults), ("cancel=5,kill=0", false));
+    }
+
+    #[test]
     fn nonsense_is_refused() {
         for args in [
             &["--threads", "0"][..],
@@ -297,6 +322,10 @@ pub(crate) mod tests {
             &["--phases", "lunch=1"],
             &["--phases", "calm=0"],
             &["--phases", "calm=soon"],
+            &["--chaos", "--rate", "lunch=1"],
+            &["--chaos", "--rate", "kill=-1"],
+            &["--chaos", "--rate", "kill"],
+            &["--rate", "kill=2"],
         ] {
             assert!(plan(args).is_err(), "{args:?}");
         }

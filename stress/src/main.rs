@@ -15,6 +15,7 @@ mod crew;
 mod engine;
 mod exit;
 mod failure;
+mod fault;
 mod humane;
 mod interrupt;
 mod mix;
@@ -66,7 +67,7 @@ fn carry_out(command: &Command) -> anyhow::Result<Exit> {
 }
 
 fn run(args: &RunArgs) -> anyhow::Result<Exit> {
-    let plan = args.plan();
+    let plan = args.plan()?;
     let folder = args.report.open()?;
     let interrupt = Interrupt::on_signals()?;
     say(format_args!("seed {}", plan.seed));

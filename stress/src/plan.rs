@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::crew::freezer::Freezes;
+use crate::fault::Rates;
 use crate::humane;
 use crate::part::Kind;
 use crate::schedule::Stretch;
@@ -37,6 +38,8 @@ pub(crate) struct Plan {
     pub(crate) model: Option<PathBuf>,
     /// Whether backends and files fail.
     pub(crate) faults: bool,
+    /// How often faults come, where that is not as by themselves.
+    pub(crate) rates: Rates,
     pub(crate) plant: Option<Plant>,
 }
 

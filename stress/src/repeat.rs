@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use crate::args::{JUDGE_AFTER, STALL_AFTER};
+use crate::fault::Rates;
 use crate::part::Kind;
 use crate::plan::Plan;
 use crate::shell::word;
@@ -73,6 +74,9 @@ impl Plan {
         if let Some(plant) = self.plant.as_ref().and_then(ValueEnum::to_possible_value) {
             option("plant", &plant.get_name());
         }
+        if self.rates != Rates::default() {
+            option("rate", &self.rates);
+        }
         if self.faults {
             command.push_str(" --faults");
         }
@@ -96,6 +100,8 @@ mod tests {
             &["--rounds", "3", "--first-round", "7", "--freeze", "0.25", "--plant", "leak"],
             &["--phases", "calm=2,burst=1h 30m", "--phases", "near-exhaustion"],
             &["--threads", "9", "--blocks", "77", "--faults", "--stall-after", "150ms"],
+            &["--chaos", "--rate", "kill=0,spoil=3", "--rate", "slow-reader=0.125"],
+            &["--rate", "cancel=100"],
             &["--model", "/with space/it's $HOME.gguf", "--only", "engine"],
         ] {
             let asked = plan(args).unwrap();

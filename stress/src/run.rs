@@ -230,6 +230,7 @@ mod tests {
     use super::*;
     use crate::crew::Spawner;
     use crate::crew::freezer::Freezes;
+    use crate::fault::Rates;
     use crate::part::Kind;
     use crate::phase::PHASES;
     use crate::plan::Plant;
@@ -250,6 +251,7 @@ mod tests {
             freezes: None,
             model: None,
             faults: true,
+            rates: Rates::default(),
             plant: None,
         }
     }
@@ -275,6 +277,37 @@ mod tests {
             assert!(part.counts.times.iter().all(|times| !times.is_empty()));
         }
         assert!(outcome.seen.looks > 0 && !outcome.seen.series.samples().is_empty());
+    }
+
+    #[test]
+    fn a_fault_by_factor_0_never_comes() {
+        let rates = crate::fault::tests::all(0.0);
+        let outcome = run(&Plan { rates, threads: 2, ..plan(&Kind::ALL, PHASES as u64) });
+        assert_held(&outcome);
+        let never: [&[&str]; 4] = [
+            &["unwind"],
+            &["unwind", "jump-clock", "die", "reclaim-worker"],
+            &[
+                "cancel",
+                "cancelled",
+                "vanished",
+                "slow readers",
+                "failed by a fault",
+                "failed loads",
+                "spoilt files",
+            ],
+            &["kills", "full disks", "I/O errors", "clock jumps", "panics", "abandon", "take-back"],
+        ];
+        for (PartOutcome { kind, counts, .. }, never) in outcome.parts.iter().zip(never) {
+            let columns = counts.columns;
+            let actions = columns.actions.iter().zip(&counts.actions);
+            let all: Vec<_> =
+                actions.chain(columns.outcomes.iter().zip(&counts.outcomes)).collect();
+            for name in never {
+                let count = all.iter().find(|(other, _)| *other == name);
+                assert!(matches!(count, Some((_, 0))), "{kind}: {name}: {count:?}");
+            }
+        }
     }
 
     #[test]

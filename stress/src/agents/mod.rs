@@ -4,7 +4,7 @@
 
 mod ledger;
 mod mail;
-mod phases;
+pub(crate) mod phases;
 mod plans;
 mod slots;
 mod tables;
@@ -15,7 +15,7 @@ mod worker;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::mail::Mail;
-use self::phases::Action;
+use self::phases::{Action, Deck, deck};
 use self::plans::Plans;
 use self::slots::Slots;
 use self::tables::Tables;
@@ -112,6 +112,7 @@ pub(crate) struct Agents {
     threads: u16,
     seed: u64,
     plant: Option<Plant>,
+    deck: Deck,
     tally: Tally,
     /// The world of the round: made anew for each, so that the next one begins with nothing.
     world: Mutex<Option<Arc<World>>>,
@@ -120,8 +121,9 @@ pub(crate) struct Agents {
 impl Agents {
     #[expect(clippy::unnecessary_wraps, reason = "as the other parts, which can fail")]
     pub(crate) fn new(plan: &Plan) -> anyhow::Result<Self> {
+        let (deck, tally) = (deck(&plan.rates), Tally::new(&COLUMNS));
         let Plan { threads, seed, plant, .. } = *plan;
-        Ok(Self { threads, seed, plant, tally: Tally::new(&COLUMNS), world: Mutex::default() })
+        Ok(Self { threads, seed, plant, deck, tally, world: Mutex::default() })
     }
 
     fn world(&self) -> MutexGuard<'_, Option<Arc<World>>> {
@@ -155,6 +157,7 @@ impl Part for Agents {
             let mut rng = generator(self.seed, Kind::Agents, round, thread);
             let post = Post {
                 world: &world,
+                deck: &self.deck,
                 tally: &self.tally,
                 stop: &ground.stop,
                 present,

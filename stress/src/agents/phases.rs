@@ -2,7 +2,8 @@
 
 use fastrand::Rng;
 
-use crate::mix::Mix;
+use crate::fault::{Fault, Rates};
+use crate::mix::{self, Mix};
 use crate::phase::Phase;
 
 /// What a thread does next.
@@ -84,6 +85,22 @@ impl Action {
     pub(crate) const NAMES: [&str; Self::COUNT] = MIX.names();
 }
 
+/// What decisions are drawn from.
+pub(super) type Deck = mix::Deck<Action, { Action::COUNT }>;
+
+pub(super) fn deck(rates: &Rates) -> Deck {
+    MIX.deck(rates, fault)
+}
+
+fn fault(action: Action) -> Option<Fault> {
+    match action {
+        Action::Unwind => Some(Fault::Panic),
+        Action::JumpClock => Some(Fault::Clock),
+        Action::Die | Action::ReclaimWorker => Some(Fault::Die),
+        _ => None,
+    }
+}
+
 /// One decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Decision {
@@ -95,9 +112,15 @@ pub(crate) struct Decision {
 }
 
 /// The next decision.
-pub(super) fn decide(phase: Phase, rng: &mut Rng) -> Decision {
-    let action = MIX.draw(phase, rng);
+pub(super) fn decide(deck: &Deck, phase: Phase, rng: &mut Rng) -> Decision {
+    let action = deck.draw(phase, rng);
     Decision { action, pick: rng.usize(..), other: rng.usize(..) }
+}
+
+/// How many of a hundred decisions are a fault, by phase.
+#[cfg(test)]
+pub(crate) fn percent(what: Fault) -> Option<[f64; crate::phase::PHASES]> {
+    MIX.percent(what, fault)
 }
 
 #[cfg(test)]
@@ -106,6 +129,6 @@ mod tests {
 
     #[test]
     fn the_mix_is_in_order_and_drawn_by_its_weights() {
-        MIX.check(|action| action as usize);
+        MIX.check(|action| action as usize, fault);
     }
 }

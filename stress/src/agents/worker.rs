@@ -7,7 +7,7 @@ use fastrand::Rng;
 use latchless::Tick;
 
 use super::ledger::End;
-use super::phases::{Action, Decision, decide};
+use super::phases::{Action, Decision, Deck, decide};
 use super::slots::Reserved;
 use super::tables::TableHand;
 use super::tasks::TaskHand;
@@ -52,6 +52,7 @@ impl Clock {
 /// What a worker works for and with.
 pub(super) struct Post<'a> {
     pub(super) world: &'a World,
+    pub(super) deck: &'a Deck,
     pub(super) tally: &'a Tally,
     pub(super) stop: &'a Stop,
     pub(super) present: &'a Present<'a>,
@@ -103,7 +104,7 @@ impl<'a> Worker<'a> {
                 // Written to: a page that nobody has touched takes no memory.
                 std::mem::forget(std::hint::black_box(vec![1_u8; SWELL]));
             }
-            let decision = decide(self.post.phase, rng);
+            let decision = decide(self.post.deck, self.post.phase, rng);
             self.counts.actions[decision.action as usize] += 1;
             self.carry_out(decision)?;
             if done % TALLY_EVERY == 0 {

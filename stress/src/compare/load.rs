@@ -10,7 +10,7 @@ use latchless_freezing::times_frozen;
 
 use super::delays::SlowOperation;
 use crate::phase::Phase;
-use crate::pool::phases::{Action, Decision, Scale, decide, target};
+use crate::pool::phases::{Action, Decision, Deck, Scale, decide, target};
 use crate::stop::Stop;
 use crate::tally::{Columns, Counts};
 use crate::violation::Violation;
@@ -86,6 +86,7 @@ impl<'pool, C: Churn> Worker<'pool, C> {
     /// Decides and does until it is over, and gives everything back.
     pub(super) fn run(
         &mut self,
+        deck: &Deck,
         rng: &mut Rng,
         phase: Phase,
         scale: Scale,
@@ -94,7 +95,7 @@ impl<'pool, C: Churn> Worker<'pool, C> {
         let target = target(phase, scale);
         loop {
             for _ in 0..AT_A_TIME {
-                let Decision { action, blocks, pick, .. } = decide(phase, rng, scale);
+                let Decision { action, blocks, pick, .. } = decide(deck, phase, rng, scale);
                 for step in steps(action) {
                     self.step(*step, blocks, pick, target)?;
                 }
@@ -176,15 +177,17 @@ mod tests {
     use latchless_benches::latchless_pool::Leases;
 
     use super::*;
+    use crate::fault::Rates;
+    use crate::pool::phases::deck;
 
     /// What one thread takes and is refused is the decisions' alone: the same for both.
     fn alone<C: Churn>(phase: Phase) -> (Vec<u64>, Vec<u64>) {
         let scale = Scale { blocks: 300, threads: 1 };
         let pool = C::new(scale.blocks);
         let mut worker = Worker::new(&pool);
-        let mut rng = Rng::with_seed(7);
+        let (deck, mut rng) = (deck(&Rates::default()), Rng::with_seed(7));
         for _ in 0..20_000 {
-            let Decision { action, blocks, pick, .. } = decide(phase, &mut rng, scale);
+            let Decision { action, blocks, pick, .. } = decide(&deck, phase, &mut rng, scale);
             for step in steps(action) {
                 worker.step(*step, blocks, pick, target(phase, scale)).unwrap();
             }

@@ -12,9 +12,10 @@ use super::outcome::{SideReport, Turn};
 use super::{Contest, Halt};
 use crate::crew::Ground;
 use crate::crew::freezer::freeze;
+use crate::fault::Rates;
 use crate::part::Kind;
 use crate::phase::Phase;
-use crate::pool::phases::Scale;
+use crate::pool::phases::{Deck, Scale, deck};
 use crate::seed::generator;
 use crate::stop::Broken;
 use crate::tally::Tally;
@@ -27,6 +28,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// A pool under the load.
 pub(super) struct Side<C> {
     pool: C,
+    deck: Deck,
     contest: Contest,
     tally: Tally,
     delays: Delays,
@@ -39,6 +41,7 @@ impl<C: Churn> Side<C> {
     pub(super) fn new(contest: &Contest) -> Self {
         Self {
             pool: C::new(contest.blocks),
+            deck: deck(&Rates::default()),
             contest: contest.clone(),
             tally: Tally::new(&COLUMNS),
             delays: Delays::default(),
@@ -61,15 +64,15 @@ impl<C: Churn> Side<C> {
         let before = self.tally.snapshot();
         let begun = Instant::now();
         thread::scope(|scope| {
-            let (pool, tally, ground, slow, struck) =
-                (&self.pool, &self.tally, &ground, &slow, &struck);
+            let (pool, deck, tally) = (&self.pool, &self.deck, &self.tally);
+            let (ground, slow, struck) = (&ground, &slow, &struck);
             let phase = Phase::of_round(round);
             let working = ground.spawn(scope, move || {
                 ground.round(Kind::Pool, round, threads, |thread, _| {
                     let mut worker = Worker::new(pool);
                     let mut rng = generator(seed, Kind::Pool, round, thread);
                     let scale = Scale { blocks, threads };
-                    let ended = worker.run(&mut rng, phase, scale, &ground.stop);
+                    let ended = worker.run(deck, &mut rng, phase, scale, &ground.stop);
                     tally.collect(&mut worker.counts);
                     push(slow, (thread, worker.slow));
                     ended

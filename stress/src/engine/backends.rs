@@ -8,16 +8,23 @@ use latchless_engine::backend::scripted::{
 
 use super::fleet::Made;
 use super::talk;
+use crate::fault::{Fault, Rates};
 
-/// One or two contexts; of three, with `faults`, one is sound.
-pub(super) fn make(rng: &mut Rng, faults: bool) -> Made<ScriptedBackend> {
-    let is_sound = !faults || rng.u8(0..3) == 0;
+/// Of model generations those that fail, by themselves.
+const FAULTY: f64 = 2.0 / 3.0;
+
+/// One or two contexts. With the rates of faults, some fail.
+pub(super) fn make(rng: &mut Rng, faults: Option<&Rates>) -> Made<ScriptedBackend> {
+    let is_faulty = faults.is_some_and(|rates| {
+        let comes = rng.u8(0..3) != 0;
+        rates.strikes(Fault::Backend, comes, FAULTY, rng)
+    });
     let lanes = rng.usize(1..=2);
     let backends = (0..lanes).map(|_| {
         let backend = sound(rng);
-        if is_sound { backend.build() } else { faulty(rng, backend).build() }
+        if is_faulty { faulty(rng, backend).build() } else { backend.build() }
     });
-    Made { backends: backends.collect(), is_sound }
+    Made { backends: backends.collect(), is_sound: !is_faulty }
 }
 
 /// Few cells and sequences, so that requests give way to each other.

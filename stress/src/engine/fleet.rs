@@ -10,6 +10,7 @@ use latchless_engine::backend::Backend;
 
 use super::backends;
 use super::talk::Talk;
+use crate::fault::Rates;
 
 /// Where the part's backends come from.
 pub(super) trait Fleet: Send + Sync + 'static {
@@ -57,15 +58,15 @@ impl std::error::Error for Refused {}
 
 /// Backends of a script.
 pub(super) struct Scripted {
-    /// Whether they fail.
-    pub(super) faults: bool,
+    /// If they fail, how often.
+    pub(super) faults: Option<Rates>,
 }
 
 impl Fleet for Scripted {
     type Backend = latchless_engine::backend::scripted::ScriptedBackend;
 
     fn make(&self, rng: &mut Rng) -> Result<Made<Self::Backend>, Refused> {
-        Ok(backends::make(rng, self.faults))
+        Ok(backends::make(rng, self.faults.as_ref()))
     }
 
     fn fail_to_load(&self) -> Result<Vec<Self::Backend>, Refused> {

@@ -12,11 +12,12 @@ use latchless_engine::{
 };
 
 use super::fleet::Fleet;
-use super::phases::{Action, decide, max_tokens, most_held};
+use super::phases::{Action, max_tokens, most_held};
 use super::talk::Talk;
 use super::{AGENTS, COLUMNS, Came, Served, Timed};
 use crate::crew::roll::Present;
 use crate::failure::Failure;
+use crate::fault::Fault;
 use crate::phase::Phase;
 use crate::stop::Stop;
 use crate::tally::{Counts, unfrozen};
@@ -24,6 +25,8 @@ use crate::violation::Violation;
 
 /// Decisions between two contributions to the tally.
 const TALLY_EVERY: u64 = 16;
+/// Of so many requests, one has a slow reader by itself.
+const SLOW: u32 = 8;
 /// How long a reader that waits sleeps.
 const NAP: Duration = Duration::from_micros(20);
 
@@ -35,17 +38,34 @@ struct Asked {
     stream: TokenStream,
     text: String,
     max_tokens: u32,
+    is_slow: bool,
 }
 
 impl Asked {
-    /// Takes what is there; `true` when that was the end.
+    /// Takes what is there, or, as a slow reader, no more than one event; `true` when that was the end.
     fn take(&mut self) -> bool {
+        if self.is_slow { self.take_one().unwrap_or(false) } else { self.take_all() }
+    }
+
+    fn take_all(&mut self) -> bool {
         loop {
-            match self.stream.try_recv() {
-                Ok(Event::Finished(_)) | Err(TryRecvError::Ended) => return true,
-                Ok(event) => self.text.push_str(event.text()),
-                Err(TryRecvError::Empty) => return false,
+            match self.take_one() {
+                Some(true) => return true,
+                Some(false) => {}
+                None => return false,
             }
+        }
+    }
+
+    /// Takes an event, if there is one; `true` for the end.
+    fn take_one(&mut self) -> Option<bool> {
+        match self.stream.try_recv() {
+            Ok(Event::Finished(_)) | Err(TryRecvError::Ended) => Some(true),
+            Ok(event) => {
+                self.text.push_str(event.text());
+                Some(false)
+            }
+            Err(TryRecvError::Empty) => None,
         }
     }
 }
@@ -60,6 +80,8 @@ pub(super) struct Host<'a, F: Fleet> {
     asked: Vec<Asked>,
     /// A request that may have ended.
     last: Option<RequestId>,
+    /// Says whose readers are slow.
+    readers: Rng,
     counts: Counts,
 }
 
@@ -69,6 +91,7 @@ impl<'a, F: Fleet> Host<'a, F> {
         stop: &'a Stop,
         present: &'a Present<'a>,
         phase: Phase,
+        readers: Rng,
     ) -> Result<Self, Violation> {
         // Each thread has some agents for itself: an agent's requests follow each other.
         let agents = (0..AGENTS).map(|agent| served.engine.agent(&name(present.thread, agent)));
@@ -76,7 +99,8 @@ impl<'a, F: Fleet> Host<'a, F> {
         let agents =
             agents.map_err(|error| Violation::answer("there is room for agents", error))?;
         let counts = Counts::new(&COLUMNS);
-        Ok(Self { served, stop, present, phase, agents, asked: Vec::new(), last: None, counts })
+        let (asked, last) = (Vec::new(), None);
+        Ok(Self { served, stop, present, phase, agents, asked, last, readers, counts })
     }
 
     /// Carries out `operations` decisions, or as many as come before the stop, and reads every stream to
@@ -87,7 +111,7 @@ impl<'a, F: Fleet> Host<'a, F> {
                 break;
             }
             self.present.beat();
-            let action = decide(self.phase, rng);
+            let action = self.served.deck.draw(self.phase, rng);
             self.counts.actions[action as usize] += 1;
             self.carry_out(action, rng)?;
             if done % TALLY_EVERY == 0 {
@@ -154,8 +178,16 @@ impl<'a, F: Fleet> Host<'a, F> {
         match submitted {
             Ok(stream) => {
                 self.last = Some(stream.id());
-                self.asked.push(Asked { question, agent, stream, text: String::new(), max_tokens });
+                let comes = self.readers.u32(0..SLOW) == 0;
+                let rates = &self.served.rates;
+                let of = 1.0 / f64::from(SLOW);
+                let is_slow = rates.strikes(Fault::SlowReader, comes, of, &mut self.readers);
+                let text = String::new();
+                self.asked.push(Asked { question, agent, stream, text, max_tokens, is_slow });
                 self.count(Came::Submitted);
+                if is_slow {
+                    self.count(Came::Slow);
+                }
                 Ok(())
             }
             Err(
@@ -188,7 +220,7 @@ impl<'a, F: Fleet> Host<'a, F> {
                 // A backend that can neither park a request nor clear a sequence leaves a reader that is behind
                 // what it has, and the others nothing.
                 for one in &mut self.asked {
-                    one.take();
+                    one.take_all();
                 }
             }
             thread::sleep(NAP);

@@ -6,7 +6,7 @@ mod backends;
 mod fleet;
 mod garage;
 mod host;
-mod phases;
+pub(crate) mod phases;
 #[cfg(feature = "llama")]
 mod real;
 mod talk;
@@ -22,9 +22,10 @@ use tempfile::TempDir;
 use self::fleet::{Fleet, Scripted};
 use self::garage::Garage;
 use self::host::Host;
-use self::phases::Action;
+use self::phases::{Action, Deck, deck};
 use self::talk::Talk;
 use crate::crew::Ground;
+use crate::fault::Rates;
 use crate::part::{Fill, Kind, Part};
 use crate::phase::Phase;
 use crate::plan::Plan;
@@ -34,6 +35,8 @@ use crate::violation::Violation;
 
 /// Threads that step lanes.
 const STEPPERS: u16 = 2;
+/// Beyond the numbers of threads: whose generators say whose readers are slow.
+const READERS: u16 = 1 << 15;
 /// Agents of each host.
 const AGENTS: usize = 3;
 /// How long what was replaced may take to go when nothing runs any more.
@@ -52,6 +55,8 @@ enum Came {
     Failed,
     /// Streams that were dropped.
     Vanished,
+    /// Requests whose readers are slow.
+    Slow,
     Tokens,
     /// Tokens that came from the disk.
     Resumed,
@@ -81,6 +86,7 @@ static COLUMNS: Columns = Columns {
         "late",
         "failed by a fault",
         "vanished",
+        "slow readers",
         "tokens",
         "tokens from disk",
         "swaps",
@@ -99,8 +105,10 @@ struct Served<F: Fleet> {
     garage: Garage<F::Backend>,
     talk: Talk,
     tally: Tally,
+    deck: Deck,
     /// Whether backends fail.
     faults: bool,
+    rates: Rates,
     /// Of each model generation, whether its backend keeps its word.
     generations: Mutex<Vec<bool>>,
     cache: TempDir,
@@ -119,7 +127,8 @@ impl<F: Fleet> Served<F> {
 /// The part, on the backends that the plan asks for.
 pub(crate) fn make(plan: &Plan) -> anyhow::Result<Box<dyn Part>> {
     let Some(model) = &plan.model else {
-        return Ok(Box::new(Engine::new(plan, Scripted { faults: plan.faults })?));
+        let faults = plan.faults.then_some(plan.rates);
+        return Ok(Box::new(Engine::new(plan, Scripted { faults })?));
     };
     #[cfg(feature = "llama")]
     return Ok(Box::new(Engine::new(plan, real::Real::load(model)?)?));
@@ -158,7 +167,9 @@ impl<F: Fleet> Engine<F> {
             talk: fleet.talk()?,
             fleet,
             tally: Tally::new(&COLUMNS),
+            deck: deck(&plan.rates),
             faults: plan.faults,
+            rates: plan.rates,
             generations: Mutex::new(vec![made.is_sound]),
             cache,
         };
@@ -207,8 +218,11 @@ impl<F: Fleet> Part for Engine<F> {
             // Also when it panics: the steppers wait for it.
             let _leaves = Leaves(&hosts);
             let mut rng = generator(self.seed, Kind::Engine, round, thread);
+            // Who is slow is drawn apart, so that it changes nothing in what is decided.
+            let readers = generator(self.seed, Kind::Engine, round, READERS | thread);
             let phase = Phase::of_round(round);
-            Host::new(&self.served, &ground.stop, present, phase)?.run(&mut rng, operations)
+            let mut host = Host::new(&self.served, &ground.stop, present, phase, readers)?;
+            host.run(&mut rng, operations)
         });
     }
 

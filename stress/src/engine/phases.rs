@@ -2,7 +2,8 @@
 
 use fastrand::Rng;
 
-use crate::mix::Mix;
+use crate::fault::{Fault, Rates};
+use crate::mix::{self, Mix};
 use crate::phase::Phase;
 
 /// What a thread does next.
@@ -51,9 +52,21 @@ impl Action {
     pub(crate) const NAMES: [&str; Self::COUNT] = MIX.names();
 }
 
-/// The next decision.
-pub(super) fn decide(phase: Phase, rng: &mut Rng) -> Action {
-    MIX.draw(phase, rng)
+/// What decisions are drawn from.
+pub(super) type Deck = mix::Deck<Action, { Action::COUNT }>;
+
+pub(super) fn deck(rates: &Rates) -> Deck {
+    MIX.deck(rates, fault)
+}
+
+fn fault(action: Action) -> Option<Fault> {
+    match action {
+        Action::Cancel | Action::CancelById => Some(Fault::Cancel),
+        Action::Vanish => Some(Fault::Vanish),
+        Action::FailedLoad => Some(Fault::Load),
+        Action::Spoil => Some(Fault::Spoil),
+        _ => None,
+    }
 }
 
 /// Streams that a thread has at most before it reads instead of submitting.
@@ -76,12 +89,18 @@ pub(super) fn max_tokens(phase: Phase, rng: &mut Rng) -> u32 {
     }
 }
 
+/// How many of a hundred decisions are a fault, by phase.
+#[cfg(test)]
+pub(crate) fn percent(what: Fault) -> Option<[f64; crate::phase::PHASES]> {
+    MIX.percent(what, fault)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_mix_is_in_order_and_drawn_by_its_weights() {
-        MIX.check(|action| action as usize);
+        MIX.check(|action| action as usize, fault);
     }
 }

@@ -19,7 +19,7 @@ use latchless::{
 use self::canary::{Canary, Mark};
 use self::check::Settled;
 use self::commons::COMMONS;
-use self::phases::{Action, Scale};
+use self::phases::{Action, Deck, Scale, deck};
 use self::worker::{OWN_AGENTS, Parcel, Worker, World, own_name};
 use crate::crew::Ground;
 use crate::part::{Cell, Fill, Kind, Part};
@@ -62,6 +62,7 @@ pub(crate) struct Pool {
     steady: Vec<(AgentId, AgentHandle)>,
     specs: [ModelSpec; 2],
     tally: Tally,
+    deck: Deck,
     scale: Scale,
     seed: u64,
     plant: Option<Plant>,
@@ -94,6 +95,7 @@ impl Pool {
             steady,
             specs,
             tally: Tally::new(&COLUMNS),
+            deck: deck(&plan.rates),
             scale: Scale { blocks: plan.blocks, threads: plan.threads },
             seed: plan.seed,
             plant: plan.plant,
@@ -163,6 +165,7 @@ impl Part for Pool {
             steady: &self.steady,
             specs: &self.specs,
             tally: &self.tally,
+            deck: &self.deck,
             stop: &ground.stop,
             scale: self.scale,
             phase: Phase::of_round(round),

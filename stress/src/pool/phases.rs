@@ -2,7 +2,8 @@
 
 use fastrand::Rng;
 
-use crate::mix::Mix;
+use crate::fault::{Fault, Rates};
+use crate::mix::{self, Mix};
 use crate::phase::Phase;
 
 /// What a thread does next.
@@ -95,6 +96,17 @@ impl Action {
     pub(crate) const NAMES: [&str; Self::COUNT] = MIX.names();
 }
 
+/// What decisions are drawn from.
+pub(crate) type Deck = mix::Deck<Action, { Action::COUNT }>;
+
+pub(crate) fn deck(rates: &Rates) -> Deck {
+    MIX.deck(rates, fault)
+}
+
+fn fault(action: Action) -> Option<Fault> {
+    (action == Action::Unwind).then_some(Fault::Panic)
+}
+
 /// One decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Decision {
@@ -127,8 +139,8 @@ pub(crate) fn target(phase: Phase, scale: Scale) -> u32 {
 }
 
 /// The next decision.
-pub(crate) fn decide(phase: Phase, rng: &mut Rng, scale: Scale) -> Decision {
-    let action = MIX.draw(phase, rng);
+pub(crate) fn decide(deck: &Deck, phase: Phase, rng: &mut Rng, scale: Scale) -> Decision {
+    let action = deck.draw(phase, rng);
     Decision { action, blocks: size(phase, rng, scale), pick: rng.usize(..), other: rng.usize(..) }
 }
 
@@ -147,6 +159,12 @@ fn size(phase: Phase, rng: &mut Rng, Scale { blocks, threads }: Scale) -> u32 {
     rng.u32(1..=most.clamp(1, blocks))
 }
 
+/// How many of a hundred decisions are a fault, by phase.
+#[cfg(test)]
+pub(crate) fn percent(what: Fault) -> Option<[f64; crate::phase::PHASES]> {
+    MIX.percent(what, fault)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,24 +173,24 @@ mod tests {
 
     #[test]
     fn the_mix_is_in_order_and_drawn_by_its_weights() {
-        MIX.check(|action| action as usize);
+        MIX.check(|action| action as usize, fault);
     }
 
     #[test]
     fn nobody_asks_for_more_than_there_is() {
-        let mut rng = Rng::with_seed(1);
+        let (deck, mut rng) = (deck(&Rates::default()), Rng::with_seed(1));
         for phase in Phase::ALL {
-            let sizes = (0..20_000).map(|_| decide(phase, &mut rng, SCALE).blocks);
+            let sizes = (0..20_000).map(|_| decide(&deck, phase, &mut rng, SCALE).blocks);
             assert!(sizes.into_iter().all(|blocks| (1..=SCALE.blocks).contains(&blocks)));
         }
     }
 
     #[test]
     fn the_smallest_pool_has_sizes_too() {
-        let mut rng = Rng::with_seed(1);
+        let (deck, mut rng) = (deck(&Rates::default()), Rng::with_seed(1));
         for phase in Phase::ALL {
             let scale = Scale { blocks: 1, threads: 64 };
-            assert_eq!(decide(phase, &mut rng, scale).blocks, 1);
+            assert_eq!(decide(&deck, phase, &mut rng, scale).blocks, 1);
         }
     }
 }

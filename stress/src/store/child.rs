@@ -14,6 +14,7 @@ use nix::sys::signal::Signal;
 use super::clock::Unsteady;
 use super::disk::Disk;
 use super::life::Life;
+use super::phases::deck;
 use super::told::{Teller, Told};
 use super::worker::{Post, Worker};
 use crate::crew::Ground;
@@ -60,8 +61,10 @@ fn work(life: &Life) -> anyhow::Result<()> {
     let plans = store.plans()?.iter().map(|plan| plan.id).collect();
     let ground = Ground::default();
     let (froze, over) = (AtomicU64::new(0), AtomicBool::new(false));
+    let deck = deck(&life.rates);
     let post = Post {
         life,
+        deck: &deck,
         store: &store,
         clock: &clock,
         disk: &disk,

@@ -7,6 +7,7 @@ use fastrand::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::crew::freezer::Freezes;
+use crate::fault::{Fault, Rates};
 use crate::phase::Phase;
 use crate::plan::{Plan, Plant};
 
@@ -14,6 +15,11 @@ use crate::plan::{Plan, Plant};
 const DECISIONS: u64 = 40;
 /// Lines after which a child is killed, at most.
 const LINES: u64 = 500;
+/// Of the lives of a run with faults, by themselves: those that are killed, those whose database may become full,
+/// and those whose disk fails.
+const KILLED: f64 = 0.75;
+const FULL: f64 = 0.25;
+const FAULTY: f64 = 0.5;
 /// Bytes that a database gets on top of what it has, where it may become full.
 const ROOM: u64 = 256 << 10;
 
@@ -32,6 +38,7 @@ pub(crate) struct Life {
     pub(super) most_bytes: Option<u64>,
     /// Whether agents die and the clock jumps.
     pub(super) faults: bool,
+    pub(super) rates: Rates,
     /// Whether the system refuses writes and descriptors now and then, too.
     pub(super) disk: bool,
     pub(super) freezes: Option<(f64, Duration)>,
@@ -67,9 +74,13 @@ impl Life {
         file: PathBuf,
         bytes: u64,
     ) -> (Self, Death) {
-        let killed = plan.faults && number % 4 != 3;
         let lines = rng.u64(1..LINES);
         let longer = Duration::from_micros(rng.u64(0..2_000));
+        let mut strikes =
+            |fault, comes, of| plan.faults && plan.rates.strikes(fault, comes, of, rng);
+        let killed = strikes(Fault::Kill, number % 4 != 3, KILLED);
+        let full = strikes(Fault::FullDisk, number % 4 == 1, FULL);
+        let disk = strikes(Fault::IoError, number % 2 == 1, FAULTY);
         let death = if killed { Death::Killed { lines, longer } } else { Death::Itself };
         let life = Self {
             file,
@@ -78,9 +89,10 @@ impl Life {
             number,
             threads: threads(plan),
             decisions: (!killed).then_some(DECISIONS),
-            most_bytes: (plan.faults && number % 4 == 1).then_some(bytes + ROOM),
+            most_bytes: full.then_some(bytes + ROOM),
             faults: plan.faults,
-            disk: plan.faults && has_faulty_disk(number),
+            rates: plan.rates,
+            disk,
             freezes: plan.freezes.map(|Freezes { per_second, time }| (per_second, time)),
             stall_after: plan.stall_after,
             plant: match plan.plant {
@@ -96,19 +108,55 @@ impl Life {
         Phase::of_round(self.round)
     }
 
+    /// Whether a write may be refused, because there is no room or because the disk fails. Then what was not
+    /// durable goes with it; else that, too, must have gone in order.
+    pub(super) fn may_refuse(&self) -> bool {
+        self.disk || self.most_bytes.is_some()
+    }
+
     /// An agent's name: the same in all lives of a round.
     pub(super) fn agent(thread: u16) -> String {
         format!("agent {thread}")
     }
 }
 
-/// Whether the disk fails in a life of this number, of a run with faults. In the others what was not durable
-/// must have gone in order.
-pub(super) fn has_faulty_disk(number: u64) -> bool {
-    number % 2 == 1
-}
-
 /// Threads of a child: a store has one writer, whom more of them only wait for.
 pub(super) fn threads(plan: &Plan) -> u16 {
     plan.threads.min(8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::tests::plan;
+
+    /// Of a thousand rounds of four lives: those that are killed, those with a disk that becomes full, and those
+    /// with one that fails.
+    fn struck(rates: &[&str]) -> [u32; 3] {
+        let plan = plan(&[&["--faults", "--seed", "1"], rates].concat()).unwrap();
+        let mut rng = Rng::with_seed(1);
+        let mut struck = [0_u32; 3];
+        for number in (0..4_000).map(|number| number % 4) {
+            let (life, death) = Life::draw(&mut rng, &plan, 0, number, PathBuf::new(), 0);
+            let each = [death != Death::Itself, life.most_bytes.is_some(), life.disk];
+            struck.iter_mut().zip(each).for_each(|(count, is)| *count += u32::from(is));
+            assert_eq!(life.may_refuse(), life.disk || life.most_bytes.is_some());
+        }
+        struck
+    }
+
+    #[test]
+    fn lives_are_struck_as_often_as_rates_say() {
+        for (rates, expected) in [
+            ("kill=1", [3_000, 1_000, 2_000]),
+            ("kill=0", [0, 1_000, 2_000]),
+            ("kill=0.5,full-disk=3,io-error=0.25", [1_500, 3_000, 500]),
+            ("kill=3,full-disk=4,io-error=2", [4_000, 4_000, 4_000]),
+        ] {
+            let struck = struck(&["--rate", rates]);
+            let close = |(one, other): (u32, u32)| one.abs_diff(other) <= 100;
+            assert!(struck.into_iter().zip(expected).all(close), "{rates}: {struck:?}");
+        }
+        assert_eq!(struck(&[]), [3_000, 1_000, 2_000], "the same lives in each round");
+    }
 }

@@ -10,7 +10,7 @@ mod disk;
 mod found;
 mod life;
 mod lives;
-mod phases;
+pub(crate) mod phases;
 mod shadow;
 mod told;
 mod turn;
@@ -153,6 +153,7 @@ impl Store {
     ) -> Result<(), Violation> {
         let bytes = fs::metadata(file).map_or(0, |file| file.len());
         let (life, death) = Life::draw(rng, &self.plan, round, number, file.to_owned(), bytes);
+        shadow.begin(&life);
         let living = match Living::start(&life) {
             Ok(living) => living,
             Err(error) => {

@@ -2,7 +2,8 @@
 
 use fastrand::Rng;
 
-use crate::mix::Mix;
+use crate::fault::{Fault, Rates};
+use crate::mix::{self, Mix};
 use crate::phase::Phase;
 
 /// What a thread does next.
@@ -73,9 +74,21 @@ impl Action {
     pub(super) const NAMES: [&str; Self::COUNT] = MIX.names();
 }
 
-/// The next decision.
-pub(super) fn decide(phase: Phase, rng: &mut Rng) -> Action {
-    MIX.draw(phase, rng)
+/// What decisions are drawn from.
+pub(super) type Deck = mix::Deck<Action, { Action::COUNT }>;
+
+pub(super) fn deck(rates: &Rates) -> Deck {
+    MIX.deck(rates, fault)
+}
+
+/// The faults that a thread decides on. Others strike whole lives.
+fn fault(action: Action) -> Option<Fault> {
+    match action {
+        Action::Unwind => Some(Fault::Panic),
+        Action::JumpClock => Some(Fault::Clock),
+        Action::Abandon | Action::TakeBack => Some(Fault::Die),
+        _ => None,
+    }
 }
 
 /// Bytes of a document or an output.
@@ -88,12 +101,18 @@ pub(super) fn size(phase: Phase, rng: &mut Rng) -> usize {
     }
 }
 
+/// How many of a hundred decisions are a fault, by phase.
+#[cfg(test)]
+pub(crate) fn percent(what: Fault) -> Option<[f64; crate::phase::PHASES]> {
+    MIX.percent(what, fault)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_mix_is_in_order_and_drawn_by_its_weights() {
-        MIX.check(|action| action as usize);
+        MIX.check(|action| action as usize, fault);
     }
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use latchless_engine::store::{Changeset, Task, TaskStatus};
 
 use super::found::{Found, FoundPlan};
-use super::life::has_faulty_disk;
+use super::life::Life;
 use super::told::Told;
 use super::turn::{CALLS, CHANGES, is_report, title, waits};
 
@@ -22,11 +22,20 @@ pub(super) struct Shadow {
     recorded: BTreeSet<String>,
     noted: BTreeSet<String>,
     put_out: BTreeSet<String>,
+    /// Lives in which a write may have been refused, and what was not durable with it.
+    refusing: BTreeSet<u64>,
 }
 
 type Checked = Result<(), String>;
 
 impl Shadow {
+    /// A life of this kind begins.
+    pub(super) fn begin(&mut self, life: &Life) {
+        if life.may_refuse() {
+            self.refusing.insert(life.number);
+        }
+    }
+
     /// Takes what a child tells, which may contradict what was told before.
     pub(super) fn take(&mut self, told: &Told) -> Checked {
         match told {
@@ -203,7 +212,7 @@ impl Shadow {
                 };
                 let expected = next.insert(life, number + 1).unwrap_or(0);
                 // A disk that refuses a group takes what was relaxed in it, and only that.
-                if number < expected || (number > expected && !has_faulty_disk(life)) {
+                if number < expected || (number > expected && !self.refusing.contains(&life)) {
                     return Err(format!("output {mark} of {agent} follows {expected}"));
                 }
             }

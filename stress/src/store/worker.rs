@@ -14,7 +14,7 @@ use latchless_engine::store::{
 use super::clock::Unsteady;
 use super::disk::{Disk, Refused};
 use super::life::{Life, Planted};
-use super::phases::{Action, decide, size};
+use super::phases::{Action, Deck, size};
 use super::told::{Incident, Teller, Told};
 use super::turn::{self, NOTES, TASKS};
 use crate::crew::roll::Present;
@@ -33,6 +33,7 @@ const TOO_MUCH: usize = 1 << 20;
 /// What all threads of a child have in common.
 pub(super) struct Post<'a> {
     pub(super) life: &'a Life,
+    pub(super) deck: &'a Deck,
     pub(super) store: &'a SqliteStore,
     pub(super) clock: &'a Unsteady,
     pub(super) disk: &'a Disk,
@@ -61,14 +62,14 @@ impl<'a> Worker<'a> {
 
     /// Carries out decisions: as many as the life has, or until it is killed.
     pub(super) fn run(&mut self, rng: &mut Rng) -> Result<(), Violation> {
-        let Post { life, teller, stop, froze, .. } = *self.post;
+        let Post { life, deck, teller, stop, froze, .. } = *self.post;
         for done in 0_u64.. {
             let over = life.decisions.is_some_and(|decisions| done >= decisions);
             if over || stop.is_stopped() || teller.gone.load(Ordering::Acquire) {
                 break;
             }
             self.present.beat();
-            let action = decide(life.phase(), rng);
+            let action = deck.draw(life.phase(), rng);
             let carried_out = self.carry_out(action, rng);
             carried_out.or_else(|error| self.excuse(error))?;
             teller.did(action);
@@ -321,7 +322,8 @@ impl<'a> Worker<'a> {
 
     /// What may go wrong is told; what may not ends the life.
     fn excuse(&self, failed: Failed) -> Result<(), Violation> {
-        let Life { faults, disk, most_bytes, .. } = self.post.life;
+        let Life { faults, most_bytes, .. } = self.post.life;
+        let refuses = self.post.life.may_refuse();
         let error = match failed {
             Failed::Store(error) => error,
             Failed::Broken(violation) => return Err(violation),
@@ -329,16 +331,14 @@ impl<'a> Worker<'a> {
         match error {
             StoreError::StaleClaim { .. } => self.came(Incident::Stale),
             StoreError::Full { .. } if most_bytes.is_some() => self.came(Incident::Full),
-            StoreError::RolledBack { .. } if *disk || most_bytes.is_some() => {
-                self.came(Incident::Io);
-            }
+            StoreError::RolledBack { .. } if refuses => self.came(Incident::Io),
             StoreError::Database { .. } | StoreError::CannotOpen { .. } | StoreError::Io { .. }
-                if *disk =>
+                if refuses =>
             {
                 self.came(Incident::Io);
             }
             // What was relaxed before it went with a group that the disk refused.
-            StoreError::Status { from: TaskStatus::Assigned, .. } if *faults && *disk => {
+            StoreError::Status { from: TaskStatus::Assigned, .. } if *faults && refuses => {
                 self.came(Incident::Io);
             }
             error => return Err(Violation::answer("the store", error)),

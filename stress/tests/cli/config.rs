@@ -22,6 +22,7 @@ fn the_example_runs_and_the_command_line_counts_more() {
     assert_eq!((&plan["duration"], &plan["rounds"]), (&"8h".into(), &1.into()));
     assert_eq!(plan["freezes"]["time"], "1ms", "the command line's");
     assert_eq!(plan["stall_after"], "2m", "the file's");
+    assert_eq!(plan["rates"], serde_json::json!({"backend": 0.5, "spoil": 3.0}));
     let phases: Vec<_> =
         plan["phases"].as_array().unwrap().iter().filter_map(|p| p.as_str()).collect();
     assert_eq!((phases.len(), &phases[..2]), (7, &["calm=2m", "near-exhaustion=10m"][..]));

@@ -82,6 +82,14 @@ fn bad_arguments_end_with_2_and_say_what_to_do() {
         (&["run", "--blocks", "0"], "1..=16777216"),
         (&["run", "--only", "lunch"], "possible values: pool"),
         (&["run", "--report", "/no/such/folder/report"], "choose another --report"),
+        (
+            &["run", "--chaos", "--rate", "lunch=1"],
+            "there is no fault `lunch`; write one of panic, ",
+        ),
+        (
+            &["run", "--rate", "kill=3"],
+            "--rate kill=3: this fault comes only with --faults or --chaos",
+        ),
         (&["run", "--overwrite"], "--report <FOLDER>"),
         (&["run", "--frobnicate"], "--help"),
         (&["replay", "/no/such/report.json"], "name the report.json"),

@@ -33,6 +33,8 @@ fn a_planted_defect_is_found_again_by_its_report_and_by_its_command() {
         "2",
         "--freeze",
         "3",
+        "--rate",
+        "die=2,cancel=0",
         "--plant",
         "stolen",
         "--report",
@@ -47,7 +49,7 @@ fn a_planted_defect_is_found_again_by_its_report_and_by_its_command() {
     let replayed = report(&again);
     assert_eq!(place(&replayed), place(&found));
     let (one, other) = (&replayed["plan"], &found["plan"]);
-    for same in ["seed", "threads", "blocks", "freezes", "faults", "plant"] {
+    for same in ["seed", "threads", "blocks", "freezes", "faults", "rates", "plant"] {
         assert_eq!(one[same], other[same], "{same}");
     }
     assert_eq!((&one["rounds"], &one["parts"]), (&1.into(), &serde_json::json!(["agents"])));
@@ -91,7 +93,7 @@ fn what_is_no_report_of_this_version_is_refused() {
         assert_eq!(run(&args).0, Some(0));
         fs::read_to_string(report.join("report.json")).unwrap()
     };
-    let later = good.replacen("\"format\": 1", "\"format\": 9999", 1);
+    let later = good.replacen("\"format\": 2", "\"format\": 9999", 1);
     assert_ne!(later, good);
     let other_option = good.replacen("\"faults\": false", "\"moods\": false", 1);
     assert_ne!(other_option, good);

@@ -23,7 +23,7 @@ use crate::crew::roll::Present;
 use crate::phase::Phase;
 use crate::pool::COLUMNS;
 use crate::pool::canary::{Canary, Mark};
-use crate::pool::phases::{Action, Decision, Scale, decide};
+use crate::pool::phases::{Action, Decision, Deck, Scale, decide};
 use crate::stop::Stop;
 use crate::tally::{Counts, Tally};
 use crate::violation::Violation;
@@ -48,6 +48,7 @@ pub(crate) struct World<'pool> {
     /// The geometries that the pool may have.
     pub(crate) specs: &'pool [ModelSpec; 2],
     pub(crate) tally: &'pool Tally,
+    pub(crate) deck: &'pool Deck,
     pub(crate) stop: &'pool Stop,
     pub(crate) scale: Scale,
     pub(crate) phase: Phase,
@@ -111,7 +112,7 @@ impl<'pool, 'round> Worker<'pool, 'round> {
             }
             self.present.beat();
             self.sweeping = done <= operations - operations / 4;
-            let decision = decide(self.world.phase, rng, self.world.scale);
+            let decision = decide(self.world.deck, self.world.phase, rng, self.world.scale);
             self.counts.actions[decision.action as usize] += 1;
             self.carry_out(decision)?;
             if done % TALLY_EVERY == 0 {

@@ -65,7 +65,8 @@ fn facts(report: &Report) -> Vec<(&'static str, String)> {
             format!("{}, of at most {time} each", grouped(report.freezes))
         },
     );
-    vec![
+    let rates = report.plan.rates.to_string();
+    let mut facts = vec![
         ("seed", report.seed.to_string()),
         (
             "ran for",
@@ -75,7 +76,12 @@ fn facts(report: &Report) -> Vec<(&'static str, String)> {
         ("memory", format!("at most {}; {growth}", mebibytes(report.most.resident))),
         ("machine", report.machine.clone()),
         ("made", format!("{} by version {}", date(report.made_at), report.version)),
-    ]
+    ];
+    if !rates.is_empty() {
+        // Beside the other faults.
+        facts.insert(3, ("faults, times as often", rates.replace(',', ", ")));
+    }
+    facts
 }
 
 /// A part, and its timed operations.
