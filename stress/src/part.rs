@@ -28,7 +28,7 @@ pub(crate) enum Kind {
     Agents,
     /// The engine, on a scripted backend or a real model: requests, streams, cancels, swaps, the cache.
     Engine,
-    /// The durable store in a process of its own, which is killed again and again.
+    /// The durable store and the engine's cache, in a process of their own, which is killed again and again.
     Store,
 }
 

@@ -59,6 +59,10 @@ pub(crate) enum Plant {
     Lost,
     /// The changes of a task are written twice.
     Twice,
+    /// States in the engine's cache are cut off, under checksums that fit.
+    Torn,
+    /// Saves in the engine's cache are acknowledged, and removed.
+    Dropped,
     /// Memory is kept that nobody needs, more and more of it.
     Swell,
 }

@@ -296,7 +296,17 @@ mod tests {
                 "failed loads",
                 "spoilt files",
             ],
-            &["kills", "full disks", "I/O errors", "clock jumps", "panics", "abandon", "take-back"],
+            &[
+                "kills",
+                "full disks",
+                "I/O errors",
+                "cache I/O errors",
+                "half-written files",
+                "clock jumps",
+                "panics",
+                "abandon",
+                "take-back",
+            ],
         ];
         for (PartOutcome { kind, counts, .. }, never) in outcome.parts.iter().zip(never) {
             let columns = counts.columns;
@@ -373,8 +383,13 @@ mod tests {
     }
 
     #[test]
-    fn a_planted_loss_and_a_planted_double_of_the_store_are_seen() {
-        for (plant, seen) in [(Plant::Lost, "told: (Some("), (Plant::Twice, "there twice")] {
+    fn planted_defects_of_the_store_and_the_cache_are_seen() {
+        for (plant, seen) in [
+            (Plant::Lost, "told: (Some("),
+            (Plant::Twice, "there twice"),
+            (Plant::Torn, "is not whole"),
+            (Plant::Dropped, "was acknowledged and is not there"),
+        ] {
             let broken = broken(&Plan { plant: Some(plant), ..plan(&[Kind::Store], 1) });
             let Violation::Store { what, .. } = &broken.violation else { panic!("{broken:?}") };
             assert!(what.contains(seen), "{what}");

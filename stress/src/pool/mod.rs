@@ -118,11 +118,6 @@ impl Pool {
     /// Puts in the fault that is asked for.
     fn plant(&self) -> Result<(), Violation> {
         match self.plant {
-            // The threads see to it, or another part does.
-            None
-            | Some(Plant::Stall | Plant::Stolen | Plant::Lost | Plant::Twice | Plant::Swell) => {
-                Ok(())
-            }
             Some(Plant::Double) => {
                 let blocks = self.blocks.usage().total;
                 let ghost = Mark::firm(u16::MAX - 1);
@@ -132,6 +127,8 @@ impl Pool {
                 let lease = self.blocks.allocate(self.steady[0].1, LayerId(0), 1);
                 lease.map(std::mem::forget).map_err(|error| Violation::answer("a leak", error))
             }
+            // The threads see to it, or another part does.
+            _ => Ok(()),
         }
     }
 

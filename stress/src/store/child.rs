@@ -1,4 +1,4 @@
-//! The child: it owns the store, works under load and tells what was acknowledged, until it ends or is
+//! The child: it owns the store and the cache, works under load and tells what was acknowledged, until it ends or is
 //! killed.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,6 +16,7 @@ use super::disk::Disk;
 use super::life::Life;
 use super::phases::deck;
 use super::told::{Teller, Told};
+use super::warm::{self, KEEPERS, Keeper, Room};
 use super::worker::{Post, Worker};
 use crate::crew::Ground;
 use crate::crew::freezer::{Freezes, freeze};
@@ -58,6 +59,7 @@ fn work(life: &Life) -> anyhow::Result<()> {
     for thread in 0..life.threads {
         store.take_back(Some(&Life::agent(thread)), Durability::Relaxed)?;
     }
+    let (room, warm_deck) = (Room::open(life)?, warm::deck());
     let plans = store.plans()?.iter().map(|plan| plan.id).collect();
     let ground = Ground::default();
     let (froze, over) = (AtomicU64::new(0), AtomicBool::new(false));
@@ -84,10 +86,15 @@ fn work(life: &Life) -> anyhow::Result<()> {
             };
             ground.spawn(scope, move || freeze(ground, freezes, seed, struck));
         }
-        ground.round(Kind::Store, life.round, life.threads, |thread, present| {
+        ground.round(Kind::Store, life.round, life.threads + KEEPERS, |thread, present| {
             let decisions = life.round * LIVES + life.number;
             let mut rng = generator(life.seed, Kind::Store, decisions, thread);
-            Worker::new(&post, present).run(&mut rng)
+            match thread.checked_sub(life.threads) {
+                None => Worker::new(&post, present).run(&mut rng),
+                Some(keeper) => {
+                    Keeper::new(&post, (&room, &warm_deck), present, keeper).run(&mut rng)
+                }
+            }
         });
         ground.stop.stop();
         over.store(true, Ordering::Release);

@@ -11,8 +11,8 @@ use signal_hook::consts::SIGXFSZ;
 /// What the system refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refused {
-    /// Any write to a file.
-    Writes,
+    /// A write to a file beyond so many bytes: any write at all, or one in the middle of it.
+    Writes { beyond: u64 },
     /// Another descriptor.
     Descriptors,
 }
@@ -37,12 +37,12 @@ impl Disk {
         work: impl FnOnce() -> R,
     ) -> std::io::Result<R> {
         let _one = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let resource = match refused {
-            Refused::Writes => Resource::RLIMIT_FSIZE,
-            Refused::Descriptors => Resource::RLIMIT_NOFILE,
+        let (resource, limit) = match refused {
+            Refused::Writes { beyond } => (Resource::RLIMIT_FSIZE, beyond),
+            Refused::Descriptors => (Resource::RLIMIT_NOFILE, 0),
         };
         let (soft, hard) = getrlimit(resource)?;
-        setrlimit(resource, 0, hard)?;
+        setrlimit(resource, limit, hard)?;
         let _mends = Mends { resource, soft, hard };
         Ok(work())
     }

@@ -15,8 +15,8 @@ use crate::plan::{Plan, Plant};
 const DECISIONS: u64 = 40;
 /// Lines after which a child is killed, at most.
 const LINES: u64 = 500;
-/// Of the lives of a run with faults, by themselves: those that are killed, those whose database may become full,
-/// and those whose disk fails.
+/// Of the lives of a run with faults, by themselves: those that are killed, those whose disk may become full, and
+/// those whose disk fails.
 const KILLED: f64 = 0.75;
 const FULL: f64 = 0.25;
 const FAULTY: f64 = 0.5;
@@ -53,6 +53,10 @@ pub(super) enum Planted {
     Lost,
     /// Changes of a turn that were written twice.
     Twice,
+    /// States of the cache that were cut off, under a checksum that fits.
+    Torn,
+    /// Saves of the cache that were told, and removed.
+    Dropped,
 }
 
 /// How it ends.
@@ -98,10 +102,17 @@ impl Life {
             plant: match plan.plant {
                 Some(Plant::Lost) => Some(Planted::Lost),
                 Some(Plant::Twice) => Some(Planted::Twice),
+                Some(Plant::Torn) => Some(Planted::Torn),
+                Some(Plant::Dropped) => Some(Planted::Dropped),
                 _ => None,
             },
         };
         (life, death)
+    }
+
+    /// The folder of the cache.
+    pub(super) fn cache(&self) -> PathBuf {
+        self.file.with_file_name("cache")
     }
 
     pub(super) fn phase(&self) -> Phase {

@@ -1,6 +1,7 @@
-//! The durable store under load: a child process owns it, works with several threads, and is killed at random
-//! instants, while its disk fails and its clock jumps. After each of its lives the database is held against
-//! what was acknowledged: every task, change, note and output is there, whole and once.
+//! The durable store and the engine's cache under load: a child process owns them, works with several threads, and
+//! is killed at random instants, while its disk fails and its clock jumps. After each of its lives the database and
+//! the cache's folder are held against what was acknowledged: every task, change, note, output and state is there,
+//! whole and once.
 //!
 //! A killed process loses nothing that the system has: this does not show what a loss of power does.
 
@@ -14,6 +15,7 @@ pub(crate) mod phases;
 mod shadow;
 mod told;
 mod turn;
+mod warm;
 mod worker;
 
 use std::fs;
@@ -31,6 +33,7 @@ use self::lives::Living;
 use self::phases::Action;
 use self::shadow::Shadow;
 use self::told::{Incident, Told};
+use self::warm::{KEEPERS, Kept};
 use crate::crew::Ground;
 use crate::crew::roll::Present;
 use crate::failure::Failure;
@@ -64,6 +67,14 @@ enum Came {
     Io,
     Jumps,
     Panics,
+    /// States that the cache acknowledged, gave, and let go for others.
+    Saved,
+    Loaded,
+    Evicted,
+    /// Saves, loads and removals that the system refused.
+    CacheIo,
+    /// Files that a killed child left half-written.
+    HalfWritten,
 }
 
 /// What is timed.
@@ -72,10 +83,24 @@ enum Timed {
     Claim,
     Finish,
     Record,
+    Save,
 }
 
+/// What both kinds of a child's threads decide to do, those of the store first.
+const ACTIONS: [&str; Action::COUNT + warm::Action::COUNT] = {
+    let mut names = [""; Action::COUNT + warm::Action::COUNT];
+    let mut at = 0;
+    while at < names.len() {
+        let of_the_cache = at >= Action::COUNT;
+        names[at] =
+            if of_the_cache { warm::Action::NAMES[at - Action::COUNT] } else { Action::NAMES[at] };
+        at += 1;
+    }
+    names
+};
+
 static COLUMNS: Columns = Columns {
-    actions: &Action::NAMES,
+    actions: &ACTIONS,
     outcomes: &[
         "plans",
         "claimed",
@@ -91,9 +116,14 @@ static COLUMNS: Columns = Columns {
         "I/O errors",
         "clock jumps",
         "panics",
+        "cache saves",
+        "cache loads",
+        "cache evictions",
+        "cache I/O errors",
+        "half-written files",
     ],
     needed: Came::Finished as usize,
-    timed: &["durable claim", "durable finish", "durable record"],
+    timed: &["durable claim", "durable finish", "durable record", "cache save"],
 };
 
 /// The part.
@@ -130,12 +160,21 @@ impl Store {
             if stop.is_stopped() {
                 break;
             }
-            self.life(&file, [round, number], &mut rng, &mut shadow, &mut counts, (present, stop))?;
-            self.tally.offer(&mut counts);
+            let (life, killed) = self.life(
+                &file,
+                [round, number],
+                &mut rng,
+                &mut shadow,
+                &mut counts,
+                (present, stop),
+            )?;
             let found = Found::read(&file, threads(&self.plan));
             let found = found.map_err(|error| Violation::answer("the store is readable", error))?;
             let broken = |what| Violation::Store { lives: number + 1, what };
             shadow.check(&found).map_err(broken)?;
+            let half = shadow.warm.check(&life.cache(), life.phase(), killed).map_err(broken)?;
+            counts.outcomes[Came::HalfWritten as usize] += half;
+            self.tally.offer(&mut counts);
             present.beat();
         }
         self.tally.collect(&mut counts);
@@ -150,7 +189,7 @@ impl Store {
         shadow: &mut Shadow,
         counts: &mut Counts,
         (present, stop): (&Present<'_>, &Stop),
-    ) -> Result<(), Violation> {
+    ) -> Result<(Life, bool), Violation> {
         let bytes = fs::metadata(file).map_or(0, |file| file.len());
         let (life, death) = Life::draw(rng, &self.plan, round, number, file.to_owned(), bytes);
         shadow.begin(&life);
@@ -158,7 +197,7 @@ impl Store {
             Ok(living) => living,
             Err(error) => {
                 stop.failed(Failure::process(error));
-                return Ok(());
+                return Ok((life, true));
             }
         };
         let hear = |told: Told| {
@@ -170,14 +209,17 @@ impl Store {
         };
         let killed = living.listen(death, present, stop, hear)?;
         counts.outcomes[if killed { Came::Killed } else { Came::Ended } as usize] += 1;
-        Ok(())
+        Ok((life, killed))
     }
 
     fn note(&self, told: &Told, counts: &mut Counts) {
         let mut came = |came: Came| counts.outcomes[came as usize] += 1;
         let mut timed = None;
         match told {
-            Told::Ready | Told::Broken(_) | Told::Lacks(_) => {}
+            Told::Ready
+            | Told::Broken(_)
+            | Told::Lacks(_)
+            | Told::Kept(Kept::Forgetting(_) | Kept::Forgot(_)) => {}
             Told::Froze(count) => {
                 self.frozen.fetch_add(*count, Ordering::Relaxed);
             }
@@ -207,6 +249,18 @@ impl Store {
                 came(Came::Recorded);
                 timed = ns.map(|ns| (Timed::Record, ns));
             }
+            Told::Kept(Kept::Did(action)) => {
+                if let Some(count) = counts.actions.get_mut(Action::COUNT + action) {
+                    *count += 1;
+                }
+            }
+            Told::Kept(Kept::Saved { ns, .. }) => {
+                came(Came::Saved);
+                timed = ns.map(|ns| (Timed::Save, ns));
+            }
+            Told::Kept(Kept::Loaded) => came(Came::Loaded),
+            Told::Kept(Kept::Evicted) => came(Came::Evicted),
+            Told::Kept(Kept::Refused) => came(Came::CacheIo),
             Told::Noted { .. } => came(Came::Noted),
             Told::PutOut { .. } => came(Came::PutOut),
             Told::Came(incident) => came(match incident {
@@ -229,7 +283,7 @@ impl Part for Store {
     }
 
     fn threads(&self) -> u16 {
-        threads(&self.plan)
+        threads(&self.plan) + KEEPERS
     }
 
     fn round(&self, ground: &Ground, round: u64) {

@@ -9,6 +9,7 @@ use super::found::{Found, FoundPlan};
 use super::life::Life;
 use super::told::Told;
 use super::turn::{CALLS, CHANGES, is_report, title, waits};
+use super::warm::Books;
 
 /// What was acknowledged in a round.
 #[derive(Debug, Default)]
@@ -24,6 +25,8 @@ pub(super) struct Shadow {
     put_out: BTreeSet<String>,
     /// Lives in which a write may have been refused, and what was not durable with it.
     refusing: BTreeSet<u64>,
+    /// What is told of the cache.
+    pub(super) warm: Books,
 }
 
 type Checked = Result<(), String>;
@@ -67,6 +70,7 @@ impl Shadow {
             Told::Noted { mark } => drop(self.noted.insert(mark.clone())),
             Told::PutOut { mark } => drop(self.put_out.insert(mark.clone())),
             Told::Broken(what) => return Err(what.clone()),
+            Told::Kept(kept) => self.warm.take(kept),
             Told::Ready | Told::Did(_) | Told::Came(_) | Told::Froze(_) | Told::Lacks(_) => {}
         }
         Ok(())

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::{Deserialize, Serialize};
 
 use super::phases::Action;
+use super::warm::Kept;
 
 /// Something that a child did. What is durable is told after the store has said so.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +34,8 @@ pub(super) enum Told {
     PutOut { mark: String },
     /// A fault or a refusal, of the kind.
     Came(Incident),
+    /// Of the cache.
+    Kept(Kept),
     /// Threads were frozen, so many since it was last told.
     Froze(u64),
     /// The child itself saw what must not be.

@@ -80,7 +80,7 @@ pub(super) fn call(mark: &str) -> ToolCall {
 }
 
 /// A document in which half of another one shows, and of which none is the beginning of another.
-fn report(title: &str, bytes: usize) -> Vec<u8> {
+pub(super) fn report(title: &str, bytes: usize) -> Vec<u8> {
     let times = 1 + bytes / (title.len() + 1);
     format!("{times} {}", format!("{title};").repeat(times)).into_bytes()
 }

@@ -288,7 +288,7 @@ impl<'a> Worker<'a> {
     fn break_disk(&self) -> Result<(), Failed> {
         let Post { store, disk, .. } = self.post;
         let write = || store.put_document(&Scope::Shared, "lost", b"", Expect::Anything, Durable);
-        match disk.broken(Refused::Writes, write) {
+        match disk.broken(Refused::Writes { beyond: 0 }, write) {
             Ok(Ok(version)) => {
                 Err(Failed::broken("durable on a disk that takes nothing", &version))
             }

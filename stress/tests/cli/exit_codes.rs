@@ -28,8 +28,8 @@ fn a_run_that_holds_ends_with_0_and_a_report() {
     }
     let page = std::fs::read_to_string(folder.path().join("report/report.html")).unwrap();
     assert!(page.starts_with("<!doctype html>") && page.ends_with("</html>\n"));
-    // Operations; one, five, three and three times; four fills; memory, descriptors, freezes.
-    assert_eq!(page.matches("<svg ").count(), 20);
+    // Operations; one, five, three and four times; four fills; memory, descriptors, freezes.
+    assert_eq!(page.matches("<svg ").count(), 21);
     assert!(!page.contains("http://") || page.contains("http://www.w3.org/2000/svg"));
     let others = std::fs::read_dir(folder.path().join("report")).unwrap().count();
     assert_eq!(others, 2, "nothing else is left");
@@ -38,7 +38,8 @@ fn a_run_that_holds_ends_with_0_and_a_report() {
 #[test]
 fn a_planted_fault_ends_with_1_and_tells_how_to_repeat_it() {
     let plants = [("double", "pool"), ("leak", "pool"), ("stolen", "agents")];
-    for (plant, part) in plants.into_iter().chain([("lost", "store"), ("twice", "store")]) {
+    let of_the_store = ["lost", "twice", "torn", "dropped"].map(|plant| (plant, "store"));
+    for (plant, part) in plants.into_iter().chain(of_the_store) {
         let (code, out, _) =
             run(&["run", "--rounds", "1", "--seed", "3", "--threads", "4", "--plant", plant]);
         assert_eq!(code, Some(1), "{out}");
