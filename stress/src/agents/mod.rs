@@ -12,6 +12,7 @@ mod tasks;
 mod turns;
 mod worker;
 
+use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::mail::Mail;
@@ -166,7 +167,14 @@ impl Part for Agents {
                 steals: thread == 0 && self.plant == Some(Plant::Stolen),
                 swells: thread == 0 && self.plant == Some(Plant::Swell),
             };
-            Worker::new(post)?.run(&mut rng, operations)
+            let mut worker = Worker::new(post)?;
+            let ended = worker.run(&mut rng, operations);
+            if ended.is_err() {
+                // What it has would be given back with its marks on it: another thread would meet them, and be
+                // heard before this one.
+                mem::forget(worker);
+            }
+            ended
         });
     }
 

@@ -8,6 +8,7 @@ mod commons;
 pub(crate) mod phases;
 mod worker;
 
+use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -125,7 +126,7 @@ impl Pool {
             }
             Some(Plant::Leak) => {
                 let lease = self.blocks.allocate(self.steady[0].1, LayerId(0), 1);
-                lease.map(std::mem::forget).map_err(|error| Violation::answer("a leak", error))
+                lease.map(mem::forget).map_err(|error| Violation::answer("a leak", error))
             }
             // The threads see to it, or another part does.
             _ => Ok(()),
@@ -173,7 +174,14 @@ impl Part for Pool {
                 thread::park();
             }
             let mut rng = generator(self.seed, Kind::Pool, round, thread);
-            Worker::new(&world, thread, present)?.run(&mut rng, operations)
+            let mut worker = Worker::new(&world, thread, present)?;
+            let ended = worker.run(&mut rng, operations);
+            if ended.is_err() {
+                // What it has would be given back with its marks on it: another thread would meet them, and be
+                // heard before this one.
+                mem::forget(worker);
+            }
+            ended
         });
         let mut parcels = world.mail.iter().flat_map(Inbox::take_all);
         *self.opened() = parcels.try_for_each(|parcel: Parcel<'_>| parcel.open(&self.canary));
