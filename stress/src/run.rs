@@ -300,7 +300,7 @@ mod tests {
                 "kills",
                 "full disks",
                 "I/O errors",
-                "cache I/O errors",
+                "cache refusals",
                 "half-written files",
                 "clock jumps",
                 "panics",

@@ -28,7 +28,7 @@ use tempfile::TempDir;
 
 pub(crate) use self::child::live;
 use self::found::Found;
-use self::life::{Life, threads};
+use self::life::{Death, Life, threads};
 use self::lives::Living;
 use self::phases::Action;
 use self::shadow::Shadow;
@@ -72,7 +72,7 @@ enum Came {
     Loaded,
     Evicted,
     /// Saves, loads and removals that the system refused.
-    CacheIo,
+    Unkept,
     /// Files that a killed child left half-written.
     HalfWritten,
 }
@@ -119,7 +119,7 @@ static COLUMNS: Columns = Columns {
         "cache saves",
         "cache loads",
         "cache evictions",
-        "cache I/O errors",
+        "cache refusals",
         "half-written files",
     ],
     needed: Came::Finished as usize,
@@ -208,7 +208,12 @@ impl Store {
             shadow.take(&told).map_err(|what| Violation::Store { lives: number + 1, what })
         };
         let killed = living.listen(death, present, stop, hear)?;
-        counts.outcomes[if killed { Came::Killed } else { Came::Ended } as usize] += 1;
+        // Whoever is killed because the run is over has not met its death.
+        match death {
+            Death::Itself if killed => {}
+            Death::Itself => counts.outcomes[Came::Ended as usize] += 1,
+            Death::Killed { .. } => counts.outcomes[Came::Killed as usize] += 1,
+        }
         Ok((life, killed))
     }
 
@@ -260,7 +265,7 @@ impl Store {
             }
             Told::Kept(Kept::Loaded) => came(Came::Loaded),
             Told::Kept(Kept::Evicted) => came(Came::Evicted),
-            Told::Kept(Kept::Refused) => came(Came::CacheIo),
+            Told::Kept(Kept::Refused) => came(Came::Unkept),
             Told::Noted { .. } => came(Came::Noted),
             Told::PutOut { .. } => came(Came::PutOut),
             Told::Came(incident) => came(match incident {

@@ -322,8 +322,10 @@ impl<'a> Worker<'a> {
 
     /// What may go wrong is told; what may not ends the life.
     fn excuse(&self, failed: Failed) -> Result<(), Violation> {
-        let Life { faults, most_bytes, .. } = self.post.life;
+        let Life { faults, disk, most_bytes, .. } = self.post.life;
         let refuses = self.post.life.may_refuse();
+        // Where the disk does not fail, it is full.
+        let refused = if *disk { Incident::Io } else { Incident::Full };
         let error = match failed {
             Failed::Store(error) => error,
             Failed::Broken(violation) => return Err(violation),
@@ -331,15 +333,15 @@ impl<'a> Worker<'a> {
         match error {
             StoreError::StaleClaim { .. } => self.came(Incident::Stale),
             StoreError::Full { .. } if most_bytes.is_some() => self.came(Incident::Full),
-            StoreError::RolledBack { .. } if refuses => self.came(Incident::Io),
+            StoreError::RolledBack { .. } if refuses => self.came(refused),
             StoreError::Database { .. } | StoreError::CannotOpen { .. } | StoreError::Io { .. }
                 if refuses =>
             {
-                self.came(Incident::Io);
+                self.came(refused);
             }
             // What was relaxed before it went with a group that the disk refused.
             StoreError::Status { from: TaskStatus::Assigned, .. } if *faults && refuses => {
-                self.came(Incident::Io);
+                self.came(refused);
             }
             error => return Err(Violation::answer("the store", error)),
         }
