@@ -1,0 +1,205 @@
+use super::*;
+use crate::crew::Spawner;
+use crate::crew::freezer::Freezes;
+use crate::fault::Rates;
+use crate::part::Kind;
+use crate::phase::PHASES;
+use crate::plan::Plant;
+use crate::view::Nobody;
+
+fn plan(parts: &[Kind], rounds: u64) -> Plan {
+    Plan {
+        seed: 1,
+        parts: parts.to_vec(),
+        threads: 4,
+        blocks: 1_000,
+        first_round: 0,
+        phases: Vec::new(),
+        duration: None,
+        rounds: Some(rounds),
+        stall_after: Duration::MAX,
+        judge_after: Duration::MAX,
+        freezes: None,
+        model: None,
+        faults: true,
+        rates: Rates::default(),
+        plant: None,
+    }
+}
+
+fn run(plan: &Plan) -> Outcome {
+    super::run(plan, &AtomicBool::new(false), &Nobody, |_| {}).unwrap()
+}
+
+#[track_caller]
+fn assert_held(outcome: &Outcome) {
+    assert!(matches!(outcome.ending, Ending::Held), "{:?}", outcome.ending);
+}
+
+#[test]
+fn all_phases_hold_and_every_action_is_counted() {
+    let outcome = run(&plan(&Kind::ALL, PHASES as u64));
+    assert_held(&outcome);
+    assert_eq!(outcome.parts.len(), Kind::ALL.len());
+    for part in &outcome.parts {
+        assert_eq!(part.rounds, PHASES as u64, "{}", part.kind);
+        assert!(part.counts.actions.iter().all(|count| *count > 0), "{:?}", part.counts);
+        assert!(part.counts.outcomes.iter().all(|count| *count > 0), "{:?}", part.counts);
+        assert!(part.counts.times.iter().all(|times| !times.is_empty()));
+    }
+    assert!(outcome.seen.looks > 0 && !outcome.seen.series.samples().is_empty());
+}
+
+#[test]
+fn a_fault_by_factor_0_never_comes() {
+    let rates = crate::fault::tests::all(0.0);
+    let outcome = run(&Plan { rates, threads: 2, ..plan(&Kind::ALL, PHASES as u64) });
+    assert_held(&outcome);
+    let never: [&[&str]; 4] = [
+        &["unwind"],
+        &["unwind", "jump-clock", "die", "reclaim-worker"],
+        &[
+            "cancel",
+            "cancelled",
+            "vanished",
+            "slow readers",
+            "failed by a fault",
+            "failed loads",
+            "spoilt files",
+        ],
+        &[
+            "kills",
+            "full disks",
+            "I/O errors",
+            "cache refusals",
+            "half-written files",
+            "clock jumps",
+            "panics",
+            "abandon",
+            "take-back",
+        ],
+    ];
+    for (PartOutcome { kind, counts, .. }, never) in outcome.parts.iter().zip(never) {
+        let columns = counts.columns;
+        let actions = columns.actions.iter().zip(&counts.actions);
+        let all: Vec<_> = actions.chain(columns.outcomes.iter().zip(&counts.outcomes)).collect();
+        for name in never {
+            let count = all.iter().find(|(other, _)| *other == name);
+            assert!(matches!(count, Some((_, 0))), "{kind}: {name}: {count:?}");
+        }
+    }
+}
+
+#[test]
+fn everything_holds_while_threads_are_frozen() {
+    let freezes = Freezes { per_second: 500.0, time: Duration::from_millis(5) };
+    let outcome = run(&Plan { freezes: Some(freezes), ..plan(&Kind::ALL, PHASES as u64) });
+    assert_held(&outcome);
+    assert!(outcome.frozen > 0);
+}
+
+#[test]
+fn one_thread_and_the_smallest_pool_hold_too() {
+    // The second round: in the first nobody may take anything of a pool with fewer blocks than threads.
+    for (threads, blocks) in [(1, 1), (1, 100), (3, 2), (2, 65)] {
+        let first_round = 1;
+        let plan = Plan { threads, blocks, first_round, ..plan(&Kind::ALL, 1) };
+        assert_held(&run(&plan));
+    }
+}
+
+#[test]
+fn a_run_in_which_nobody_had_a_block_shows_nothing() {
+    let outcome = run(&Plan { threads: 3, blocks: 2, ..plan(&[Kind::Pool], 1) });
+    assert!(matches!(outcome.ending, Ending::Idle), "{:?}", outcome.ending);
+}
+
+#[test]
+fn many_threads_go_through_all_phases_as_well() {
+    let outcome = run(&Plan { threads: 32, blocks: 64, ..plan(&Kind::ALL, PHASES as u64) });
+    assert_held(&outcome);
+    assert!(outcome.parts.iter().all(|part| part.rounds == PHASES as u64));
+}
+
+fn broken(plan: &Plan) -> Broken {
+    match run(plan).ending {
+        Ending::Broken(broken) => broken,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_planted_double_hand_out_is_seen_by_a_worker() {
+    let plant = Some(Plant::Double);
+    let broken = broken(&Plan { plant, ..plan(&[Kind::Pool], 1) });
+    assert!(matches!(broken.violation, Violation::GivenTwice { .. }), "{broken:?}");
+    assert!(broken.thread.is_some());
+    assert_eq!((broken.part, broken.round), (Some(Kind::Pool), 0));
+}
+
+#[test]
+fn a_planted_leak_is_seen_by_the_check() {
+    let broken = broken(&Plan { plant: Some(Plant::Leak), ..plan(&[Kind::Pool], 1) });
+    let charged = Violation::WrongCharge { agent: "thread-0-0".into(), expected: 0, charged: 1 };
+    assert_eq!((broken.violation, broken.thread), (charged, None));
+}
+
+#[test]
+fn a_planted_second_end_of_a_task_is_seen() {
+    let broken = broken(&Plan { plant: Some(Plant::Stolen), ..plan(&Kind::ALL, 1) });
+    assert!(matches!(broken.violation, Violation::NotOnce { what: "task", .. }), "{broken:?}");
+    assert_eq!(broken.part, Some(Kind::Agents));
+}
+
+#[test]
+fn planted_defects_of_the_store_and_the_cache_are_seen() {
+    for (plant, seen) in [
+        (Plant::Lost, "told: (Some("),
+        (Plant::Twice, "there twice"),
+        (Plant::Torn, "is not whole"),
+        (Plant::Dropped, "was acknowledged and is not there"),
+    ] {
+        let broken = broken(&Plan { plant: Some(plant), ..plan(&[Kind::Store], 1) });
+        let Violation::Store { what, .. } = &broken.violation else { panic!("{broken:?}") };
+        assert!(what.contains(seen), "{what}");
+    }
+}
+
+#[test]
+fn an_interrupted_run_ends_settled() {
+    let endless = Plan { rounds: None, ..plan(&Kind::ALL, 0) };
+    let outcome = super::run(&endless, &AtomicBool::new(true), &Nobody, |_| {}).unwrap();
+    assert!(matches!(outcome.ending, Ending::Interrupted), "{:?}", outcome.ending);
+}
+
+#[test]
+fn a_run_for_which_there_are_too_few_threads_ends_settled() {
+    let endless = Plan { rounds: None, ..plan(&Kind::ALL, 0) };
+    // From none at all, by one that is missing in the first rounds, to some of later ones.
+    for threads in [0, 1, 3, 7, 12, 19, 30, 60] {
+        let ground = Ground { spawner: Spawner::at_most(threads), ..Ground::default() };
+        let outcome = run_on(ground, &endless, &AtomicBool::new(false), &Nobody, |_| {});
+        let ending = outcome.unwrap().ending;
+        assert!(matches!(ending, Ending::Failed(Failure::Thread(_))), "{threads}: {ending:?}");
+    }
+}
+
+#[test]
+fn only_the_phases_that_were_asked_for_are_run() {
+    let phases = ["calm=1", "burst=2"].map(|text| text.parse().unwrap()).to_vec();
+    let outcome = run(&Plan { phases, ..plan(&[Kind::Pool], 3) });
+    assert_held(&outcome);
+    let counts = &outcome.parts[0].counts;
+    let of = |name| counts.columns.actions.iter().position(|action| *action == name).unwrap();
+    // As often in calm, and far less often in a burst; more often where agents come and go.
+    assert!(counts.actions[of("reregister")] < counts.actions[of("free-agent")]);
+}
+
+#[test]
+fn a_round_can_be_run_alone() {
+    for first_round in 0..PHASES as u64 {
+        let outcome = run(&Plan { first_round, ..plan(&Kind::ALL, 1) });
+        assert_held(&outcome);
+        assert!(outcome.parts.iter().all(|part| part.rounds == 1));
+    }
+}
