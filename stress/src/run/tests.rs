@@ -53,7 +53,7 @@ fn all_phases_hold_and_every_action_is_counted() {
 #[test]
 fn a_fault_by_factor_0_never_comes() {
     let rates = crate::fault::tests::all(0.0);
-    let outcome = run(&Plan { rates, threads: 2, ..plan(&Kind::ALL, PHASES as u64) });
+    let outcome = run(&Plan { rates, threads: 1, ..plan(&Kind::ALL, PHASES as u64) });
     assert_held(&outcome);
     let never: [&[&str]; 4] = [
         &["unwind"],
