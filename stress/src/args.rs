@@ -47,9 +47,9 @@ Examples:
   What the canary says when a block is in two hands:
     latchless-stress run --rounds 1 --plant double
 
-Exit codes: 0 every invariant held, 1 one broke, 2 bad arguments (also when nobody had a block, which
-shows nothing), 3 interrupted (Ctrl-C ends the run cleanly, with the report; a second one ends it at
-once), 4 the machine failed (no room for the report, no more threads).";
+Exit codes: 0 every invariant held, 1 one broke, 2 bad arguments (also when nobody had a
+block, which shows nothing), 3 interrupted (Ctrl-C ends the run cleanly, with the report; a
+second one ends it at once), 4 the machine failed (no room for the report, no more threads).";
 
 const REPLAY_EXAMPLES: &str = "\
 Examples:
