@@ -843,49 +843,6 @@ typedef struct latchless_engine {
 } latchless_engine;
 
 /**
- * What one step did.
- */
-typedef struct latchless_step {
-    /**
-     * Requests that got a sequence.
-     */
-    uint32_t admitted;
-    /**
-     * Rows of prompts that were computed.
-     */
-    uint32_t prefill_rows;
-    /**
-     * Rows of drawn tokens that were computed.
-     */
-    uint32_t decode_rows;
-    /**
-     * Decodes that the backend failed.
-     */
-    uint32_t failed_decodes;
-    /**
-     * Requests that ended.
-     */
-    uint32_t ended;
-    /**
-     * Requests that have a sequence after the step.
-     */
-    uint32_t running;
-    /**
-     * Requests that wait for one.
-     */
-    uint32_t waiting;
-    /**
-     * 1 if anything moved. If not, the lane has nothing to do until somebody submits, cancels or reads from a
-     * full stream.
-     */
-    uint32_t progressed;
-    /**
-     * 1 if the lane is closed: no step will do anything.
-     */
-    uint32_t closed;
-} latchless_step;
-
-/**
  * The events of one request. All zeros is no stream.
  */
 typedef struct latchless_stream {
@@ -988,6 +945,49 @@ typedef struct latchless_event {
  * an exception or longjmp().
  */
 typedef void (*latchless_callback)(void *user, const struct latchless_event *event);
+
+/**
+ * What one step did.
+ */
+typedef struct latchless_step {
+    /**
+     * Requests that got a sequence.
+     */
+    uint32_t admitted;
+    /**
+     * Rows of prompts that were computed.
+     */
+    uint32_t prefill_rows;
+    /**
+     * Rows of drawn tokens that were computed.
+     */
+    uint32_t decode_rows;
+    /**
+     * Decodes that the backend failed.
+     */
+    uint32_t failed_decodes;
+    /**
+     * Requests that ended.
+     */
+    uint32_t ended;
+    /**
+     * Requests that have a sequence after the step.
+     */
+    uint32_t running;
+    /**
+     * Requests that wait for one.
+     */
+    uint32_t waiting;
+    /**
+     * 1 if anything moved. If not, the lane has nothing to do until somebody submits, cancels or reads from a
+     * full stream.
+     */
+    uint32_t progressed;
+    /**
+     * 1 if the lane is closed: no step will do anything.
+     */
+    uint32_t closed;
+} latchless_step;
 
 /**
  * What an agent is doing. All zeros is no machine.
@@ -1206,30 +1206,6 @@ const char *latchless_status_name(int32_t status);
 latchless_status latchless_last_status(void);
 
 /**
- * Why the calling thread's last call that failed did so, in words: what happened, and what to do next.
- * "" when none has failed. A call that succeeds leaves it as it was.
- *
- * Owner: the library. The text is good until the thread's next failing call, or its end; copy it to keep
- * it. Threads: each has its own. Real-time: no, it allocates.
- */
-const char *latchless_last_error(void);
-
-/**
- * The name of a status, such as "LATCHLESS_ERROR_EXHAUSTED"; "LATCHLESS_ERROR_?" for a number that is
- * none.
- *
- * Owner: the library, for ever. Real-time: yes.
- */
-const char *latchless_status_name(int32_t status);
-
-/**
- * The status of the calling thread's last call that failed; `LATCHLESS_OK` when none has.
- *
- * Threads: each has its own. Real-time: yes.
- */
-latchless_status latchless_last_status(void);
-
-/**
  * Initialises the options with their defaults. `size` is `sizeof *options`.
  *
  * Threads: any. Real-time: yes.
@@ -1330,72 +1306,6 @@ latchless_status latchless_pool_free(struct latchless_pool pool,
 latchless_status latchless_pool_free_agent(struct latchless_pool pool,
                                            struct latchless_agent agent,
                                            uint32_t *freed);
-
-/**
- * How many blocks are free now: a sum over words that are read one after another, so exact when nobody
- * allocates or frees meanwhile.
- *
- * Threads: any. Real-time: yes, as long as no agent has a reserve; then it walks over all agents.
- */
-latchless_status latchless_pool_usage(struct latchless_pool pool,
-                                      struct latchless_usage *usage);
-
-/**
- * Blocks that an agent has now; 0 for one that is not there.
- *
- * Threads: any. Real-time: yes.
- */
-latchless_status latchless_pool_used_by(struct latchless_pool pool,
-                                        struct latchless_agent agent,
-                                        uint32_t *blocks);
-
-/**
- * Counts every block by its state, while the pool is in use. `owners`, memory for `capacity`, gets as many
- * of those that have blocks as there is room for; it may be NULL with a capacity of 0.
- *
- * Threads: any. Real-time: no, it walks over all blocks and allocates.
- */
-latchless_status latchless_pool_census(struct latchless_pool pool,
-                                       struct latchless_census *census,
-                                       struct latchless_owner *owners,
-                                       size_t capacity);
-
-/**
- * Limits the blocks that an agent may have; `UINT32_MAX` lifts the limit. What it has stays.
- *
- * Threads: any. Real-time: yes. Errors: UNKNOWN_AGENT.
- */
-latchless_status latchless_pool_set_quota(struct latchless_pool pool,
-                                          struct latchless_agent agent,
-                                          uint32_t blocks);
-
-/**
- * Keeps so many blocks for an agent alone; 0 ends that.
- *
- * Threads: any. Real-time: yes. Errors: EXHAUSTED when too few are free, UNKNOWN_AGENT.
- */
-latchless_status latchless_pool_set_reserve(struct latchless_pool pool,
-                                            struct latchless_agent agent,
-                                            uint32_t blocks);
-
-/**
- * Takes all blocks from all agents, shared ones included. `cleared` may be NULL.
- *
- * Threads: any; what is allocated meanwhile may stay or go. Real-time: no, it walks over all blocks.
- */
-latchless_status latchless_pool_clear(struct latchless_pool pool,
-                                      struct latchless_cleared *cleared);
-
-/**
- * Replaces the geometry by that of the options (layers, heads, head size, tokens and bits; the numbers of
- * blocks, agents and waiters stay), when no block is out.
- *
- * Threads: any; an allocation that races with it is refused, or comes first and refuses it. Real-time: no.
- *
- * Errors: OUTSTANDING, and the text says how many are out; INVALID_ARGUMENT.
- */
-latchless_status latchless_pool_reconfigure(struct latchless_pool pool,
-                                            const struct latchless_pool_options *options);
 
 /**
  * How many blocks are free now: a sum over words that are read one after another, so exact when nobody
@@ -1655,179 +1565,6 @@ latchless_status latchless_engine_usage(struct latchless_engine engine,
                                         struct latchless_usage *usage);
 
 /**
- * Initialises a request with its defaults, and without a prompt. `size` is `sizeof *request`.
- *
- * Threads: any. Real-time: yes.
- */
-latchless_status latchless_request_init(struct latchless_request *request, size_t size);
-
-/**
- * One step of a lane, 0 to the engine's lanes - 1: at most one batch. `step`, which may be NULL, gets what it
- * did.
- *
- * Threads: one at a time on a lane; as a rule one that does nothing else. Real-time: no, it computes.
- *
- * Errors: BUSY, INVALID_ARGUMENT for an engine whose lanes have threads.
- */
-latchless_status latchless_engine_step(struct latchless_engine engine,
-                                       uint32_t lane,
-                                       struct latchless_step *step);
-
-/**
- * Waits until all requests have ended, at most `timeout_ns` nanoseconds; meanwhile submits are refused.
- * `ended`, which may be NULL, gets how many it waited for. A host that steps the lanes itself calls it from
- * another thread.
- *
- * Threads: any. Real-time: no, it sleeps. Errors: TIMED_OUT, and the text names the requests.
- */
-latchless_status latchless_engine_drain(struct latchless_engine engine,
-                                        uint64_t timeout_ns,
-                                        uint32_t *ended);
-
-/**
- * Replaces the model by one that needs none: as latchless_engine_swap_llama().
- */
-latchless_status latchless_engine_swap_scripted(struct latchless_engine engine,
-                                                const struct latchless_scripted_options *scripted);
-
-/**
- * Replaces the model under load: requests that are submitted from now on are answered by the new one, those
- * that were accepted before by the old one, which is dropped when they have ended. The new model is loaded by
- * this call, and nobody else waits for it; if that fails everything is as before. Agents keep their numbers.
- * Where the host steps the lanes, its next steps step the new ones, too.
- *
- * Threads: any, one at a time. Real-time: no.
- *
- * Errors: LOAD, ENGINE, RETIRING while the model before has requests, BUSY while another thread swaps,
- * CLOSED, UNSUPPORTED.
- */
-latchless_status latchless_engine_swap_llama(struct latchless_engine engine,
-                                             const struct latchless_llama_options *llama);
-
-/**
- * How many requests the model before has still; 0 when there is none, and it is gone.
- *
- * Threads: any. Real-time: yes.
- */
-latchless_status latchless_engine_retiring(struct latchless_engine engine, uint32_t *requests);
-
-/**
- * Waits until the model before has finished its requests and is gone, at most `timeout_ns` nanoseconds. Where
- * the host steps the lanes it is another thread that waits.
- *
- * Threads: any. Real-time: no, it sleeps. Errors: RETIRING when the time is over.
- */
-latchless_status latchless_engine_wait_retired(struct latchless_engine engine,
-                                               uint64_t timeout_ns);
-
-/**
- * The next event of a request, if it is there.
- *
- * Threads: one at a time on a stream. Real-time: yes; the first token after the stream was full makes one
- * system call.
- *
- * Errors: NO_EVENT, ENDED after the finished event, BUSY.
- */
-latchless_status latchless_stream_poll(struct latchless_stream stream,
-                                       struct latchless_event *event);
-
-/**
- * The next event of a request; waits for it, at most `timeout_ns` nanoseconds. Not for the thread that steps
- * the lane: it would wait for itself.
- *
- * Threads: one at a time on a stream. Real-time: no, it sleeps and allocates.
- *
- * Errors: TIMED_OUT, ENDED after the finished event, BUSY.
- */
-latchless_status latchless_stream_wait(struct latchless_stream stream,
-                                       uint64_t timeout_ns,
-                                       struct latchless_event *event);
-
-/**
- * The request of a stream: for latchless_engine_cancel(), and as events name it.
- *
- * Threads: any. Real-time: yes.
- */
-latchless_status latchless_stream_request(struct latchless_stream stream, uint64_t *request);
-
-/**
- * Asks the lane to end the request, and returns at once; the finished event comes with
- * `LATCHLESS_FINISH_CANCELLED`, unless the request ended before. `asked`, which may be NULL, gets 0 when it
- * is known to have ended, else 1.
- *
- * Threads: any, also while another waits for an event. Real-time: yes; one system call when the lane sleeps.
- */
-latchless_status latchless_stream_cancel(struct latchless_stream stream,
-                                         uint32_t *asked);
-
-/**
- * Ends a stream's handle. Its request is cancelled if it has not ended; a thread that waits for its next
- * event gets that.
- *
- * Threads: any. Real-time: no, it frees; one system call when the lane sleeps.
- */
-latchless_status latchless_stream_release(struct latchless_stream stream);
-
-/**
- * Hands a request to the engine, to be read by latchless_stream_poll() or latchless_stream_wait(). The prompt
- * is read and its blocks are reserved by this call, all or nothing; no decode, no other submitter and no
- * reader can make it wait.
- *
- * Owner of `stream`: the caller, who ends it with latchless_stream_release(); it may outlive the engine.
- * Threads: any. Real-time: no lock and no wait, but it allocates, for the prompt and the stream: see
- * docs/c-abi.md for what that means. One system call when the lane sleeps.
- *
- * Errors, and nothing was taken: PROMPT, EXHAUSTED, QUOTA, UNKNOWN_AGENT, TOO_MANY_REQUESTS, DRAINING,
- * CLOSED, INVALID_ARGUMENT.
- */
-latchless_status latchless_engine_submit(struct latchless_engine engine,
-                                         struct latchless_agent agent,
-                                         const struct latchless_request *request,
-                                         struct latchless_stream *stream);
-
-/**
- * Hands a request to the engine, whose events `callback` is called with, on the engine's callback thread or
- * by latchless_engine_dispatch(): never on a lane's thread, so that a slow one delays no other request.
- *
- * If this succeeds the last call has `LATCHLESS_EVENT_FINISHED`, and comes exactly once, also when the engine
- * is destroyed: `user` is not touched after it. `id`, which may be NULL, gets the request, for
- * latchless_engine_cancel(); the first call may come before this one returns.
- *
- * Threads, real-time, errors: as for latchless_engine_submit().
- */
-latchless_status latchless_engine_submit_callback(struct latchless_engine engine,
-                                                  struct latchless_agent agent,
-                                                  const struct latchless_request *request,
-                                                  latchless_callback callback,
-                                                  void *user,
-                                                  uint64_t *id);
-
-/**
- * Asks the lane to end a request, and returns at once; its finished event has
- * `LATCHLESS_FINISH_CANCELLED`, unless it ended before. `asked`, which may be NULL, gets 0 when it has ended
- * or never was, else 1.
- *
- * Threads: any. Real-time: yes; one system call when the lane sleeps.
- */
-latchless_status latchless_engine_cancel(struct latchless_engine engine,
-                                         uint64_t request,
-                                         uint32_t *asked);
-
-/**
- * Makes the callbacks that are due, on the calling thread; waits for the first one, at most `timeout_ns`
- * nanoseconds, 0 for not at all. `events`, which may be NULL, gets how many were made. Returns at once when
- * the engine is destroyed.
- *
- * Threads: one at a time on an engine, and none where the engine has a callback thread. Real-time: no, it
- * makes callbacks.
- *
- * Errors: BUSY; a time that is over is none.
- */
-latchless_status latchless_engine_dispatch(struct latchless_engine engine,
-                                           uint64_t timeout_ns,
-                                           uint32_t *events);
-
-/**
  * Hands a request to the engine, to be read by latchless_stream_poll() or latchless_stream_wait(). The prompt
  * is read and its blocks are reserved by this call, all or nothing; no decode, no other submitter and no
  * reader can make it wait.
@@ -2085,135 +1822,6 @@ latchless_status latchless_tasks_submit(struct latchless_tasks tasks,
                                         const void *payload,
                                         size_t bytes,
                                         struct latchless_task *task);
-
-/**
- * Claims the first task for an agent of a type (`LATCHLESS_ANY_TYPE`: tasks for any agent only): of the
- * highest priority that has one. `worker` is a number up to 65,535 that the host gives each of its agents.
- * `now` is the host's monotonic clock, in the ticks of the queue's leases. A task that is claimable during
- * the whole call is found.
- *
- * Owner: the caller, who ends the handle with latchless_claim_release() when the task is completed, failed
- * or given back. Threads: any. Real-time: yes, up to 64 claims at a time; it allocates for more.
- *
- * Errors: NO_TASK, INVALID_ARGUMENT.
- */
-latchless_status latchless_tasks_claim(struct latchless_tasks tasks,
-                                       uint32_t worker,
-                                       uint32_t agent_type,
-                                       uint64_t now,
-                                       struct latchless_claim *claim);
-
-/**
- * What a claim is of.
- *
- * Threads: any. Real-time: yes.
- */
-latchless_status latchless_claim_describe(struct latchless_claim claim,
-                                          struct latchless_claim_info *info);
-
-/**
- * Copies the task's payload to memory for `capacity` bytes. `bytes`, which may be NULL, gets how many there
- * are.
- *
- * Threads: any. Real-time: yes. Errors: BUFFER_TOO_SMALL.
- */
-latchless_status latchless_claim_payload(struct latchless_claim claim,
-                                         void *payload,
-                                         size_t capacity,
-                                         size_t *bytes);
-
-/**
- * Assigned to in progress.
- *
- * Threads: any. Real-time: yes. Errors: CLAIM_LOST, NOT_A_STEP.
- */
-latchless_status latchless_claim_start(struct latchless_claim claim);
-
-/**
- * In progress to completed.
- *
- * Threads: any. Real-time: yes. Errors: CLAIM_LOST: drop the result, it is another one's task now;
- * NOT_A_STEP.
- */
-latchless_status latchless_claim_complete(struct latchless_claim claim);
-
-/**
- * In progress to failed.
- *
- * Threads: any. Real-time: yes. Errors: CLAIM_LOST, NOT_A_STEP.
- */
-latchless_status latchless_claim_fail(struct latchless_claim claim);
-
-/**
- * Assigned or in progress back to pending, for an agent that cannot go on. The attempt counts.
- *
- * Threads: any. Real-time: yes. Errors: CLAIM_LOST, NOT_A_STEP.
- */
-latchless_status latchless_claim_give_back(struct latchless_claim claim);
-
-/**
- * Lets the claim stand for another lease from `now` on.
- *
- * Threads: any. Real-time: yes. Errors: CLAIM_LOST when the claim or its lease is over, NOT_A_STEP.
- */
-latchless_status latchless_claim_renew(struct latchless_claim claim, uint64_t now);
-
-/**
- * Ends the handle. A task that is not over stays claimed until its lease ends: give it back before.
- *
- * Threads: any. Real-time: yes, as long as the queue lives.
- */
-latchless_status latchless_claim_release(struct latchless_claim claim);
-
-/**
- * Where a task is: one of `LATCHLESS_TASK_...`.
- *
- * Threads: any. Real-time: yes. Errors: UNKNOWN_TASK.
- */
-latchless_status latchless_tasks_status(struct latchless_tasks tasks,
-                                        struct latchless_task task,
-                                        uint32_t *status);
-
-/**
- * Takes a task that is over out of the queue, so that its slot can be used again.
- *
- * Threads: any; of two that forget one task, one does. Real-time: no, it frees. Errors: UNKNOWN_TASK,
- * NOT_OVER.
- */
-latchless_status latchless_tasks_forget(struct latchless_tasks tasks,
-                                        struct latchless_task task);
-
-/**
- * How many tasks are where.
- *
- * Threads: any. Real-time: no, it walks over all slots.
- */
-latchless_status latchless_tasks_counts(struct latchless_tasks tasks,
-                                        struct latchless_task_counts *counts);
-
-/**
- * Takes back every claim whose lease was over before `now`. `reclaimed`, memory for `capacity`, gets as many
- * as there is room for, and may be NULL with a capacity of 0; `count`, which may be NULL, how many there
- * were.
- *
- * Threads: any, every now and then. Real-time: no, it walks over all slots and allocates.
- */
-latchless_status latchless_tasks_reclaim_expired(struct latchless_tasks tasks,
-                                                 uint64_t now,
-                                                 struct latchless_reclaimed *reclaimed,
-                                                 size_t capacity,
-                                                 size_t *count);
-
-/**
- * Takes back every claim of a worker that is known to be dead.
- *
- * `reclaimed`, `capacity`, `count`, threads and real-time: as for latchless_tasks_reclaim_expired().
- */
-latchless_status latchless_tasks_reclaim_worker(struct latchless_tasks tasks,
-                                                uint32_t worker,
-                                                struct latchless_reclaimed *reclaimed,
-                                                size_t capacity,
-                                                size_t *count);
 
 /**
  * Claims the first task for an agent of a type (`LATCHLESS_ANY_TYPE`: tasks for any agent only): of the
