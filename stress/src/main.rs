@@ -30,7 +30,6 @@ mod run;
 mod schedule;
 mod seed;
 mod session;
-mod shell;
 mod stop;
 mod store;
 mod tally;

@@ -9,7 +9,6 @@ use crate::args::{JUDGE_AFTER, STALL_AFTER};
 use crate::fault::Rates;
 use crate::part::Kind;
 use crate::plan::Plan;
-use crate::shell::word;
 
 /// What runs the program from the repository.
 pub(crate) const PROGRAM: &str = "cargo run --release -p latchless-stress --";
@@ -65,7 +64,9 @@ impl Plan {
             option("judge-after", &time(self.judge_after));
         }
         if let Some(model) = &self.model {
-            option("model", &word(&model.to_string_lossy()));
+            let path = model.to_string_lossy();
+            // Quoted if need be. A path with a NUL, which cannot be, could not have been opened either.
+            option("model", &shlex::try_quote(&path).unwrap_or_else(|_| path.clone()));
         }
         if let Some(freezes) = self.freezes {
             option("freeze", &freezes.per_second);
@@ -88,8 +89,16 @@ impl Plan {
 mod tests {
     use super::*;
     use crate::args::tests::plan;
+
+    /// What a real shell makes of a command line.
     #[cfg(unix)]
-    use crate::shell::tests::words;
+    fn words(line: &str) -> Vec<String> {
+        let script = format!("printf '%s\\0' {line}");
+        let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+        assert!(output.status.success(), "{line}: {output:?}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.split_terminator('\0').map(str::to_owned).collect()
+    }
 
     #[cfg(unix)]
     #[test]

@@ -3,6 +3,7 @@
 //! What a child says goes to this process's standard error: standard output belongs to the demo
 //! and to results that a script may read.
 
+use std::borrow::Cow;
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufRead, BufReader};
@@ -131,12 +132,8 @@ fn finish(command: &Command, status: io::Result<ExitStatus>) -> Result<(), Faile
 }
 
 fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=+./:,@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
+    // A word with a NUL cannot be quoted, and no program can be given it.
+    shlex::try_quote(word).map_or_else(|_| word.to_owned(), Cow::into_owned)
 }
 
 #[cfg(test)]
@@ -147,7 +144,7 @@ mod tests {
     fn a_command_is_shown_as_one_would_type_it() {
         let mut command = Command::new("make");
         command.args(["all", "two words", "it's", ""]).env("CFLAGS", "-O2 -g").env_remove("HOME");
-        assert_eq!(shown(&command), r"CFLAGS='-O2 -g' make all 'two words' 'it'\''s' ''");
+        assert_eq!(shown(&command), r#"CFLAGS='-O2 -g' make all 'two words' "it's" ''"#);
     }
 
     #[test]
