@@ -1,4 +1,4 @@
-//! The alternative that seed 000 names for its state machine, for a pool: a single event queue. Nothing is
+//! The alternative that the seeds name for their state machine, for a pool: a single event queue. Nothing is
 //! locked, because one thread owns the list; the others send it events and wait for its answers.
 
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};

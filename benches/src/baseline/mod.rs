@@ -2,9 +2,9 @@
 //!
 //! [`MutexOwner`] is the fair comparison: it does all that the pool does for a pair of allocate and free.
 //! [`MutexBare`] does less, and shows what a mutex costs at the least: ids are copied in bulk to and from
-//! a list, and nobody knows whose they are. [`SeedPort`] is the system that Latchless replaces, and
-//! [`EventQueue`] the alternative that it names: the same list owned by one thread, to which everybody else
-//! sends events. [`agents`] has the ports of the agents' side.
+//! a list, and nobody knows whose they are. [`SeedPort`] is a port of the seed, the prototype with locks that
+//! Latchless replaces, and [`EventQueue`] the alternative that its authors weighed: the same list owned by one
+//! thread, to which everybody else sends events. [`agents`] has the ports of the agents' side.
 
 pub mod agents;
 mod event_queue;

@@ -1,4 +1,4 @@
-//! The alternative that seed 000 names: a single event queue. One thread owns the state, and everybody else
+//! The alternative that the seeds name: a single event queue. One thread owns the state, and everybody else
 //! sends it events and waits for the answers.
 
 use std::sync::Mutex;

@@ -1,4 +1,4 @@
-//! The output queues of seed 002's spawner.
+//! The output queues of the seeds' spawner.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;

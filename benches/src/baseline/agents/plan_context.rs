@@ -1,4 +1,4 @@
-//! The plan context of seed 001, with the lock that it asks for.
+//! The seeds' plan context, with the lock that it asks for.
 
 use std::collections::HashMap;
 use std::sync::Mutex;

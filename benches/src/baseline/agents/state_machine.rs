@@ -1,4 +1,4 @@
-//! The locked state machine of seed 000.
+//! The seeds' state machine, with its lock.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;

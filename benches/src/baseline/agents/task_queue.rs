@@ -1,4 +1,4 @@
-//! The locked task queue of seed 002.
+//! The seeds' task queue, with its lock.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;

@@ -92,8 +92,10 @@ pub enum LoadError {
         /// Tokens that would fit; 0 when none do.
         fits: u32,
     },
-    /// llama.cpp made no context.
-    #[error("llama.cpp made no context of {cells} tokens: {reason}; ask for fewer tokens")]
+    /// llama.cpp made no context, or none that decodes.
+    #[error(
+        "llama.cpp made no context of {cells} tokens that works: {reason}; free memory, or ask for fewer tokens"
+    )]
     Context {
         /// Tokens asked for.
         cells: u32,
