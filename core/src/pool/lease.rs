@@ -368,7 +368,7 @@ impl<P: Deref<Target = BlockPool>> Lease<P> {
         self.raw = rest;
         handles.sort_unstable_by_key(|handle| handle.block());
         if self.pool.accounts.is_over(tenure) {
-            self.pool.free_over(tenure.slot(), &handles);
+            self.pool.free_over(tenure, &handles);
         }
         handles
     }

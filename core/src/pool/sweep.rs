@@ -99,7 +99,8 @@ impl BlockPool {
 
     fn is_before(&self, tenure: Tenure, word: Word) -> bool {
         // The word was read before the account is: if its tag were ambiguous, so many tenures would have
-        // begun that we do not judge. The later ones' walks see everything that this one leaves.
+        // begun that we do not judge. Each of them is followed by a walk, and those see everything that this one
+        // leaves.
         (tenure.is_after(word.tag()) || mutant("sweep.any-tenure"))
             && self.accounts.can_judge(tenure)
     }
@@ -155,5 +156,34 @@ impl BlockPool {
             self.refund(*slot, 1, home);
         }
         mask.count_ones() - limited.len() as u32
+    }
+}
+
+#[cfg(all(test, not(latchless_loom)))]
+mod tests {
+    use super::*;
+    use crate::id::LayerId;
+    use crate::model::ModelSpec;
+    use crate::pool::PoolConfig;
+
+    /// A thread was frozen between the end of a tenure and the walk. Whoever frees the agent meanwhile finds
+    /// nothing charged, and does not walk.
+    #[test]
+    fn sweeps_of_nothing_do_not_hide_blocks_from_a_walk_that_is_late() {
+        let model = ModelSpec::new(2, 8, 128, 16).unwrap();
+        let pool = BlockPool::new(PoolConfig::new(100, model)).unwrap();
+        for sweeps in [0, 7, 8, 31, 32, 33, 8_191, 8_192] {
+            let agent = pool.open_account().unwrap();
+            pool.allocate(agent, LayerId(0), 26).unwrap().into_handles();
+            let (tenure, had) = pool.accounts.sweep(agent).unwrap();
+            for _ in 0..sweeps {
+                assert_eq!(pool.free_agent(agent), 0);
+            }
+            let later = pool.allocate(agent, LayerId(0), 5).unwrap();
+            pool.free_before(tenure);
+            assert_eq!((had, pool.used_by(agent), pool.usage().used), (26, 5, 5), "{sweeps}");
+            drop(later);
+            assert_eq!(pool.close_account(agent), Some(0));
+        }
     }
 }

@@ -11,6 +11,11 @@
 //! carry the tag of their tenure. Closing an account is the same, with the agent's generation ended too:
 //! the slot's next agent begins with a tenure of its own.
 //!
+//! A tag has 5 bits. That is enough for words: each new number is followed by a walk, and one that is overtaken
+//! by so many others that tags could come round leaves what it has not come to yet to their walks. It is not enough
+//! for a thread, which may be frozen for any number of tenures; so what a thread remembers is always the whole
+//! number, with the generation above it.
+//!
 //! An operation that writes owner words (an allocation, a transfer, a lease that regroups) ends with a
 //! read-modify-write of the account's word that wants the tenure in which it began
 //! ([`charge`](Accounts::charge), [`is_over`](Accounts::is_over)). Either it comes first, and the walk
@@ -289,23 +294,11 @@ impl Accounts {
     /// also when its tenure is over: its reserve may be waiting for the permits.
     #[inline]
     pub(super) fn uncharge(&self, tenure: Tenure, n: u32) -> bool {
-        self.uncharge_if(tenure.slot, n, |now| {
-            now.tenure() == tenure.number || mutant("accounts.uncharge-any-tenure")
-        })
-    }
-
-    /// The same for blocks of which only the [tag](Tenure::tag) is known.
-    pub(super) fn uncharge_tag(&self, slot: u32, tag: u32, n: u32) -> bool {
-        self.uncharge_if(slot, n, |now| now.tenure() % Tenure::TAGS == tag)
-    }
-
-    #[inline]
-    fn uncharge_if(&self, slot: u32, n: u32, same_tenure: impl Fn(Word) -> bool) -> bool {
-        let account = &self.slots[slot as usize];
+        let account = &self.slots[tenure.slot as usize];
         let mut now = account.load();
         // The counts are compared for a tenure whose number has come round again: nothing of it is
         // charged any more.
-        while same_tenure(now) && now.used() >= n {
+        while (tenure.is(now) || mutant("accounts.uncharge-any-tenure")) && now.used() >= n {
             let next = now.0 - u64::from(n);
             match account.word.compare_exchange(now.0, next, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => break,
@@ -317,27 +310,21 @@ impl Accounts {
 
     /// Whether a tenure has ended, asked after its owner words were changed.
     pub(super) fn is_over(&self, tenure: Tenure) -> bool {
-        self.tenure_after_write(tenure.slot) != tenure.number
-    }
-
-    /// The [tag](Tenure::tag) of the tenure that a slot is in; 0 for one that there is not.
-    #[inline]
-    pub(super) fn tag(&self, slot: u32) -> u32 {
-        self.slots.get(slot as usize).map_or(0, |account| account.load().tenure() % Tenure::TAGS)
-    }
-
-    /// The same, asked after owner words were changed.
-    pub(super) fn tag_now(&self, slot: u32) -> u32 {
-        self.tenure_after_write(slot) % Tenure::TAGS
-    }
-
-    fn tenure_after_write(&self, slot: u32) -> u32 {
         // A read-modify-write that changes nothing: see "Tenures" above.
-        let word = &self.slots[slot as usize].word;
-        if mutant("accounts.end-looked-at") {
-            return Word(word.load(Ordering::Relaxed)).tenure();
-        }
-        Word(word.fetch_or(0, Ordering::AcqRel)).tenure()
+        let word = &self.slots[tenure.slot as usize].word;
+        let now = if mutant("accounts.end-looked-at") {
+            word.load(Ordering::Relaxed)
+        } else {
+            word.fetch_or(0, Ordering::AcqRel)
+        };
+        !tenure.is(Word(now))
+    }
+
+    /// The tenure that a slot is in, whoever has it; of a slot that there is not, one that nothing is of.
+    #[inline]
+    pub(super) fn tenure(&self, slot: u32) -> Tenure {
+        let number = self.slots.get(slot as usize).map_or(0, |account| account.load().tenure());
+        Tenure { slot, number }
     }
 
     /// Whether the walk that follows the begin of this tenure may still judge words by their tags: at
@@ -506,6 +493,8 @@ mod tests {
         let agent = accounts.open().unwrap();
         let first = accounts.standing(agent).unwrap().tenure;
         for _ in 0..1 << TENURE_BITS {
+            let tenure = accounts.standing(agent).unwrap().tenure;
+            accounts.charge(agent, tenure, 1).unwrap();
             assert!(accounts.sweep(agent).is_some());
         }
         assert!(!accounts.is_over(first));

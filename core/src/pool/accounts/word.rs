@@ -35,8 +35,8 @@ impl AgentHandle {
     }
 }
 
-/// An agent between two [`free_agent`](crate::BlockPool::free_agent): its slot and the number of them so
-/// far, modulo 8,192.
+/// An agent between two [`free_agent`](crate::BlockPool::free_agent) that took something from it: its slot, and
+/// beside its generation (19 bits of it) the number of them so far, modulo 8,192.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::pool) struct Tenure {
     pub(super) slot: u32,
@@ -54,12 +54,20 @@ impl Tenure {
         Self { slot: agent.slot, number: 0 }
     }
 
+    /// Whether it is the one that an account's word is in.
+    #[inline]
+    pub(super) fn is(self, now: Word) -> bool {
+        now.tenure() == self.number
+            || mutant("accounts.tenure-by-tag") && now.tenure() % Self::TAGS == self.tag()
+    }
+
     #[inline]
     pub(in crate::pool) fn slot(self) -> u32 {
         self.slot
     }
 
-    /// What an owner word keeps of the number.
+    /// What an owner word keeps of the number. It tells tenures apart that words can be of at one time, and no
+    /// more: another one with the same tag may have begun since a word, or a tag, was read.
     #[inline]
     pub(in crate::pool) fn tag(self) -> u32 {
         self.number % Self::TAGS
@@ -100,8 +108,9 @@ impl Word {
         (self.0 & Self::USED) as u32
     }
 
+    /// The [number](Tenure) of the tenure, with the generation above it.
     pub(super) fn tenure(self) -> u32 {
-        ((self.0 & Self::TENURE) / Self::ONE_TENURE) as u32
+        (self.0 / Self::ONE_TENURE) as u32
     }
 
     pub(super) fn generation(self) -> u32 {
@@ -126,13 +135,17 @@ impl Word {
         Self(self.0 & !Self::LIMITS | (count + Self::ONE_LIMIT))
     }
 
-    /// The next tenure, without blocks.
+    /// The next tenure, without blocks. One without blocks already goes on: a number for which nobody walks over
+    /// the owner words would age what a walk that is under way has not come to yet.
     pub(super) fn swept(self) -> Self {
+        if self.used() == 0 && !mutant("accounts.empty-tenures-end") {
+            return self;
+        }
         let next = (self.0 & Self::TENURE).wrapping_add(Self::ONE_TENURE) & Self::TENURE;
         Self(self.0 & !Self::TENURE & !Self::USED | next)
     }
 
-    /// Vacant, for the next generation and in the next tenure, without limits.
+    /// Vacant and [swept](Self::swept), for the next generation, without limits.
     pub(super) fn closed(self) -> Self {
         let vacant = self.swept().0 & !Self::OPEN & !Self::LIMITS;
         Self(vacant.wrapping_add(Self::ONE_GENERATION))

@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use super::super::BlockPool;
-use super::super::accounts::AgentHandle;
+use super::super::accounts::{AgentHandle, Tenure};
 use super::super::error::HandleError;
 use super::super::owners::{Kind, MAX_RANGE, Seen, Word};
 use super::BlockHandle;
@@ -11,21 +11,32 @@ use super::list::{Half, halves};
 use crate::mutant::mutant;
 use crate::sync::thread_index;
 
+/// Which tenures claimed blocks may be of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Of {
+    /// The one that was read before.
+    This,
+    /// That, or one that is over.
+    ThisOrEarlier,
+}
+
 impl BlockPool {
-    /// Claims the blocks of an agent's handles, which are in order: all, or with an error none. With a tag
-    /// they must be of that tenure.
+    /// Claims the blocks of an agent's handles, which are in order: all, or with an error none. Its slot was in
+    /// `tenure` before.
     #[inline]
     pub(super) fn claim_handles(
         &self,
         agent: AgentHandle,
         handles: &[BlockHandle],
-        tag: Option<u32>,
+        tenure: Tenure,
+        of: Of,
     ) -> Result<(), HandleError> {
+        let tag = (of == Of::This).then(|| tenure.tag());
         let mut claimed = 0;
         for half in halves(handles) {
             if let Err(error) = self.claim_half(agent, half, tag) {
                 if !mutant("handles.refused-in-part") {
-                    self.put_back(&handles[..claimed]);
+                    self.put_back(&handles[..claimed], tenure);
                 }
                 return Err(error);
             }
@@ -101,24 +112,22 @@ impl BlockPool {
 
     /// Undoes [`claim_handles`](Self::claim_handles).
     #[cold]
-    fn put_back(&self, handles: &[BlockHandle]) {
+    pub(super) fn put_back(&self, handles: &[BlockHandle], tenure: Tenure) {
         for half in halves(handles) {
-            let owners = &self.blocks.spans[half.span()].owners;
-            let slot = owners.load(half.first_bit()).value();
-            owners.put_back(half.mask);
+            self.blocks.spans[half.span()].owners.put_back(half.mask);
             if !mutant("handles.put-back-unwatched") {
-                self.free_over(slot, half.handles);
+                self.free_over(tenure, half.handles);
             }
         }
     }
 
-    /// Frees those handles of an agent that are of a tenure which is over: it was freed as a whole while
-    /// they were not to be found.
+    /// Frees those handles of `tenure`, or of earlier ones, that are of one which is over: the agent was freed as
+    /// a whole while they were not to be found.
     #[cold]
-    pub(in super::super) fn free_over(&self, slot: u32, handles: &[BlockHandle]) {
-        let now = self.accounts.tag_now(slot);
+    pub(in super::super) fn free_over(&self, tenure: Tenure, handles: &[BlockHandle]) {
+        let over = self.accounts.is_over(tenure);
         for half in halves(handles) {
-            self.free_half(slot, half, |word| word.tag() != now);
+            self.free_half(tenure.slot(), half, |word| over || word.tag() != tenure.tag());
         }
     }
 

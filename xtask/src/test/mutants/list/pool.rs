@@ -227,6 +227,16 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "pool::loom_models::loom_free_agent_and_split",
     ),
     unit(
+        "accounts.tenure-by-tag",
+        "a tenure is told by its tag, which comes round after 32 others",
+        "pool::handles::tests::a_free_that_is_overtaken_by_sweeps_takes_nothing_from_a_later_tenure",
+    ),
+    unit(
+        "accounts.empty-tenures-end",
+        "freeing an agent that has nothing uses up a number, and nobody walks for it",
+        "pool::sweep::tests::sweeps_of_nothing_do_not_hide_blocks_from_a_walk_that_is_late",
+    ),
+    unit(
         "accounts.any-generation",
         "a handle is good for the slot's next agent",
         "pool::accounts::tests::a_handle_ends_with_its_account",
