@@ -1,5 +1,6 @@
 //! How a run is repeated: what broke alone, or all of it; as a command, too.
 
+use std::env;
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -35,7 +36,9 @@ impl Plan {
         let Self { seed, threads, blocks, first_round, .. } = self;
         // A model needs what is not built in by itself.
         let program = if self.model.is_some() { WITH_A_MODEL } else { PROGRAM };
-        let mut command = format!(
+        let mut command = weakened();
+        let _ = write!(
+            command,
             "{program} run --seed {seed} --threads {threads} --blocks {blocks} --first-round {first_round}"
         );
         let mut option = |name: &str, value: &dyn std::fmt::Display| {
@@ -82,6 +85,16 @@ impl Plan {
             command.push_str(" --faults");
         }
         command
+    }
+}
+
+/// What a run of a core that is weakened on purpose is begun with.
+fn weakened() -> String {
+    match env::var("LATCHLESS_MUTANT") {
+        Ok(mutant) if cfg!(latchless_mutants) => {
+            format!("RUSTFLAGS='--cfg latchless_mutants' LATCHLESS_MUTANT={mutant} ")
+        }
+        _ => String::new(),
     }
 }
 

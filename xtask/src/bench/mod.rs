@@ -26,8 +26,8 @@ Examples:
   cargo xtask bench tails --json tails.json       starved and frozen threads; about 12 minutes
   cargo xtask bench agents --json agents.json     transitions, claims, changes, output; about 2 minutes
   cargo xtask bench tails --quick                 half a minute; not for comparing
-  cargo xtask bench engine --json engine.json     a real model; about 7 minutes
-  cargo xtask bench store --json store.json       durable claims; about 1 minute
+  cargo xtask bench engine --json engine.json     a real model; about 10 minutes
+  cargo xtask bench store --json store.json       durable claims; some seconds
   cargo xtask bench pool -- --backends latchless,mutex_owner --threads 2
   cargo xtask bench --check                       instructions against the committed table; 2 minutes
   cargo xtask bench --update                      accept them: writes benches/instructions.json

@@ -29,9 +29,9 @@ Examples:
   cargo xtask test                   everything; under 30 minutes from a cold clone
   cargo xtask test --quick           without llama.cpp: no cmake, no model
   cargo xtask test --only clippy --only tests
-  cargo xtask test --loom            the loom models of the core alone; 3 minutes
+  cargo xtask test --loom            the loom models of core and engine alone; 5 minutes
   LOOM_MAX_PREEMPTIONS=4 cargo xtask test --loom
-  cargo xtask test --mutants         what the tests are worth; 6 minutes
+  cargo xtask test --mutants         what the tests are worth; 10 minutes
   cargo xtask test --histories       what threads saw at full speed; 2 minutes
   cargo xtask test --shuttle         many threads under schedules drawn by chance; 3 minutes
   cargo xtask test --sanitize        address, leak and thread sanitizer; 10 minutes

@@ -107,7 +107,14 @@ pub(super) fn run(bless: bool) -> Result<(), Error> {
         return Err(Error::Survivors { killed, all, survivors: survivors.join(", ") });
     }
     eprintln!("\n   killed {killed} of {all}");
-    Ok(())
+    stress_run()
+}
+
+/// Some of them once more: the stress run has to break of itself, and again when its report is replayed.
+fn stress_run() -> Result<(), Error> {
+    let mut command = Build::Plain.cargo();
+    command.args(["-p", "latchless-stress", "--test", "weakened"]);
+    Ok(run::run(&mut command)?)
 }
 
 /// Test programs that were compiled with the mutants in.

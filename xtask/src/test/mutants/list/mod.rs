@@ -34,7 +34,8 @@ pub(crate) enum Build {
 }
 
 impl Build {
-    pub(super) fn command(self) -> Command {
+    /// What compiles and runs tests of the weakened code.
+    pub(super) fn cargo(self) -> Command {
         let (folder, flags) = match self {
             Self::Loom => {
                 ("mutants-loom", format!("--cfg latchless_mutants {}", super::super::loom::FLAGS))
@@ -42,7 +43,14 @@ impl Build {
             Self::Plain => ("mutants", "--cfg latchless_mutants".to_owned()),
         };
         let mut command = variant::cargo("test", folder, &flags);
-        command.args(["--release", "--lib"]);
+        command.arg("--release");
+        command
+    }
+
+    /// The same for those tests that kill.
+    pub(super) fn command(self) -> Command {
+        let mut command = self.cargo();
+        command.arg("--lib");
         match self {
             Self::Loom => command.args(super::super::loom::PACKAGES),
             // What the engine's mutants weaken, its models see.
