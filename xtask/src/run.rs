@@ -132,6 +132,15 @@ fn finish(command: &Command, status: io::Result<ExitStatus>) -> Result<(), Faile
 }
 
 fn quoted(word: &str) -> String {
+    // shlex quotes these as well, for shells in which they mean something beside braces or before a command.
+    if word
+        .replace(['=', ','], "")
+        .bytes()
+        .all(|c| c.is_ascii_alphanumeric() || b"-_./:".contains(&c))
+        && !word.is_empty()
+    {
+        return word.to_owned();
+    }
     // A word with a NUL cannot be quoted, and no program can be given it.
     shlex::try_quote(word).map_or_else(|_| word.to_owned(), Cow::into_owned)
 }
