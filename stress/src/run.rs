@@ -1,12 +1,13 @@
 //! A run: its parts, each round after round beside the others, the freezer and the watcher.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::crew::Ground;
 use crate::crew::freezer::freeze;
 use crate::crew::roll::Entry;
-use crate::crew::{Ground, message_of};
 use crate::failure::Failure;
 use crate::part::Part;
 use crate::phase::Phase;
@@ -15,7 +16,6 @@ use crate::schedule::Schedule;
 use crate::stop::Broken;
 use crate::tally::Counts;
 use crate::view::View;
-use crate::violation::Violation;
 use crate::watch::{Seen, Watcher};
 
 /// A part, and how far it is.
@@ -25,9 +25,16 @@ pub(crate) struct Running {
     rounds: AtomicU64,
     /// The number of the last one.
     round: AtomicU64,
+    /// How long it took, once it is over: a part may end long before the others.
+    took: OnceLock<Duration>,
 }
 
 impl Running {
+    fn new(part: Box<dyn Part>, plan: &Plan) -> Self {
+        let (rounds, round) = (AtomicU64::new(0), AtomicU64::new(plan.first_round));
+        Self { part, rounds, round, took: OnceLock::new() }
+    }
+
     pub(crate) fn rounds(&self) -> u64 {
         self.rounds.load(Ordering::Acquire)
     }
@@ -39,6 +46,14 @@ impl Running {
 
     /// Round after round, until it is over.
     fn run(&self, ground: &Ground, plan: &Plan) {
+        let begun = Instant::now();
+        let place = || (Some(self.part.kind()), self.round());
+        ground
+            .guarded("a part panicked between its rounds", place, || self.rounds_of(ground, plan));
+        self.took.get_or_init(|| begun.elapsed());
+    }
+
+    fn rounds_of(&self, ground: &Ground, plan: &Plan) {
         let mut schedule = Schedule::new(&plan.phases, plan.first_round);
         while !ground.stop.is_stopped() && plan.rounds.is_none_or(|rounds| self.rounds() < rounds) {
             let round = schedule.next(Instant::now());
@@ -82,6 +97,8 @@ pub(crate) struct PartOutcome {
     pub(crate) kind: crate::part::Kind,
     pub(crate) threads: u16,
     pub(crate) rounds: u64,
+    /// How long it ran.
+    pub(crate) took: Duration,
     pub(crate) counts: Counts,
 }
 
@@ -106,19 +123,13 @@ struct Site {
 }
 
 impl Site {
-    fn new(ground: Ground, plan: &Plan) -> anyhow::Result<Self> {
-        let round = || AtomicU64::new(plan.first_round);
-        let running = |part| Running { part, rounds: AtomicU64::new(0), round: round() };
-        Ok(Self {
-            parts: plan
-                .parts
-                .iter()
-                .map(|kind| kind.make(plan).map(running))
-                .collect::<anyhow::Result<_>>()?,
+    fn new(ground: Ground, plan: &Plan, parts: Vec<Box<dyn Part>>) -> Self {
+        Self {
+            parts: parts.into_iter().map(|part| Running::new(part, plan)).collect(),
             ground,
             frozen: AtomicU64::new(0),
             over: AtomicBool::new(false),
-        })
+        }
     }
 
     fn outcome(&self, wall: Duration, seen: &Seen) -> Outcome {
@@ -129,6 +140,7 @@ impl Site {
                 kind: running.part.kind(),
                 threads: running.part.threads(),
                 rounds: running.rounds(),
+                took: running.took.get().copied().unwrap_or(wall),
                 counts: running.part.tally().snapshot(),
             })
             .collect();
@@ -164,23 +176,25 @@ pub(crate) fn run(
     view: &dyn View,
     give_up: impl Fn(&Outcome) + Send,
 ) -> anyhow::Result<Outcome> {
-    run_on(Ground::default(), plan, interrupted, view, give_up)
+    let parts = plan.parts.iter().map(|kind| kind.make(plan));
+    let site = Site::new(Ground::default(), plan, parts.collect::<anyhow::Result<_>>()?);
+    Ok(run_on(&site, plan, interrupted, view, give_up))
 }
 
 fn run_on(
-    ground: Ground,
+    site: &Site,
     plan: &Plan,
     interrupted: &AtomicBool,
     view: &dyn View,
     give_up: impl Fn(&Outcome) + Send,
-) -> anyhow::Result<Outcome> {
-    let site = Site::new(ground, plan)?;
+) -> Outcome {
     let begun = Instant::now();
-    let seen = thread::scope(|scope| {
-        let site = &site;
+    let ground = &site.ground;
+    let mut seen = Seen::of(site.parts.len());
+    thread::scope(|scope| {
         let watcher = Watcher {
             parts: &site.parts,
-            ground: &site.ground,
+            ground,
             frozen: &site.frozen,
             over: &site.over,
             interrupted,
@@ -189,40 +203,38 @@ fn run_on(
             stall_after: plan.stall_after,
             judge_after: plan.judge_after,
         };
-        let watch = move || watcher.watch(|seen| give_up(&site.outcome(begun.elapsed(), seen)));
+        let seen = &mut seen;
+        let nowhere = || (None, plan.first_round);
+        let watch = move || {
+            let give_up = |seen: &Seen| give_up(&site.outcome(begun.elapsed(), seen));
+            ground.guarded("the watcher panicked", nowhere, || watcher.watch(seen, give_up));
+        };
         // What nobody watches is not run.
-        let Some(watching) = site.ground.spawn(scope, watch) else { return Seen::default() };
+        let Some(watching) = ground.spawn(scope, watch) else { return };
         let running: Vec<_> = site
             .parts
             .iter()
-            .map_while(|running| site.ground.spawn(scope, || running.run(&site.ground, plan)))
+            .map_while(|running| ground.spawn(scope, || running.run(ground, plan)))
             .collect();
         if let Some(freezes) = plan.freezes {
             let count = |_: &Entry, _, _| {
                 site.frozen.fetch_add(1, Ordering::Relaxed);
             };
-            site.ground.spawn(scope, move || freeze(&site.ground, freezes, plan.seed, count));
+            let freezer = move || freeze(ground, freezes, plan.seed, count);
+            ground.spawn(scope, move || {
+                ground.guarded("the freezer panicked", nowhere, freezer);
+            });
         }
         for running in running {
-            if let Err(payload) = running.join() {
-                let message = message_of(&*payload);
-                let violation = Violation::Panicked { message };
-                let (part, round, thread) = (None, plan.first_round, None);
-                site.ground.stop.broken(Broken { violation, part, round, thread });
-            }
+            // It does not panic: it is guarded.
+            let _ = running.join();
         }
         // All parts have ended by their counts: so do the freezer and the watcher.
-        site.ground.stop.stop();
+        ground.stop.stop();
         site.over.store(true, Ordering::Release);
         watching.thread().unpark();
-        watching.join().unwrap_or_else(|payload| {
-            let violation = Violation::answer("the watcher panicked", message_of(&*payload));
-            let (part, round, thread) = (None, plan.first_round, None);
-            site.ground.stop.broken(Broken { violation, part, round, thread });
-            Seen::default()
-        })
     });
-    Ok(site.outcome(begun.elapsed(), &seen))
+    site.outcome(begun.elapsed(), &seen)
 }
 
 #[cfg(test)]

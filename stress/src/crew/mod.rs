@@ -66,6 +66,21 @@ impl Ground {
         self.spawner.spawn(scope, work).map_err(|failure| self.stop.failed(failure)).ok()
     }
 
+    /// Carries out what no thread of a round does. A panic in it breaks the run at once: whoever waits for the
+    /// end of the run would find it hours later, or never.
+    pub(crate) fn guarded(
+        &self,
+        panicked: &'static str,
+        place: impl Fn() -> (Option<Kind>, u64),
+        work: impl FnOnce(),
+    ) {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(work)) {
+            let violation = Violation::answer(panicked, message_of(&*payload));
+            let (part, round) = place();
+            self.stop.broken(Broken { violation, part, round, thread: None });
+        }
+    }
+
     /// Something does not hold, and no thread of the round saw it.
     pub(crate) fn check_failed(&self, part: Kind, round: u64, violation: Violation) {
         self.stop.broken(Broken { violation, part: Some(part), round, thread: None });
@@ -73,7 +88,7 @@ impl Ground {
 }
 
 /// What somebody panicked with.
-pub(crate) fn message_of(payload: &(dyn Any + Send)) -> String {
+fn message_of(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default()
 }
@@ -102,6 +117,19 @@ mod tests {
             assert_eq!(worked.into_inner(), 0, "nobody began");
             assert!(ground.roll.everybody().is_empty(), "all have left");
         }
+    }
+
+    #[test]
+    fn what_others_panic_with_breaks_the_run_where_they_are() {
+        let ground = Ground::default();
+        let place = || (Some(Kind::Store), 4);
+        ground.guarded("nobody panicked", place, || {});
+        assert!(!ground.stop.is_stopped());
+        ground.guarded("the freezer panicked", place, || panic!("too cold"));
+        let broken = ground.stop.what_broke().unwrap();
+        assert!(ground.stop.is_stopped());
+        assert_eq!((broken.part, broken.round, broken.thread), (Some(Kind::Store), 4, None));
+        assert_eq!(broken.violation, Violation::answer("the freezer panicked", "too cold"));
     }
 
     #[test]

@@ -74,6 +74,8 @@ struct PartReport {
     threads: u16,
     rounds: u64,
     operations: u64,
+    /// How long it ran: it may have ended before the others.
+    took_s: f64,
     operations_per_second: f64,
     actions: Named<u64>,
     outcomes: Named<u64>,
@@ -103,7 +105,6 @@ impl<T: Serialize> Serialize for Named<T> {
 impl Report {
     pub(crate) fn new(plan: &Plan, outcome: &Outcome) -> Self {
         let Outcome { ending, phase, wall, parts, frozen, seen } = outcome;
-        let seconds = wall.as_secs_f64().max(1e-9);
         let (broken, failure) = match ending {
             Ending::Broken(broken) => (Some(broken), None),
             Ending::Failed(failure) => (None, Some(failure)),
@@ -117,14 +118,16 @@ impl Report {
             thread: broken.thread,
         });
         let part = |(part, most): (&PartOutcome, &crate::part::Fill)| {
-            let PartOutcome { kind, threads, rounds, counts, .. } = part;
+            let PartOutcome { kind, threads, rounds, took, counts } = part;
+            let seconds = took.as_secs_f64();
             let columns = counts.columns;
             PartReport {
                 name: kind.name(),
                 threads: *threads,
                 rounds: *rounds,
                 operations: counts.operations(),
-                operations_per_second: counts.operations() as f64 / seconds,
+                took_s: seconds,
+                operations_per_second: counts.operations() as f64 / seconds.max(1e-9),
                 actions: Named::new(columns.actions, counts.actions.iter().copied()),
                 outcomes: Named::new(columns.outcomes, counts.outcomes.iter().copied()),
                 times: Named::new(columns.timed, counts.times.iter().map(Percentiles::of)),
@@ -169,13 +172,14 @@ impl Report {
         match (&self.violation, self.outcome) {
             (Some(violation), _) => {
                 let ViolationReport { what, part, round, phase, thread } = violation;
-                let part = part.map(|part| format!(", {part}")).unwrap_or_default();
                 let phase = phase.map(|phase| format!(" ({phase})")).unwrap_or_default();
                 let who = thread.map_or_else(
                     || "seen by the check or the watcher".to_owned(),
                     |thread| format!("seen by thread {thread}"),
                 );
-                format!("BROKEN: {what}\nin round {round}{phase}{part}, {who}")
+                // What concerns the whole process is in no round.
+                let place = part.map(|part| format!("in round {round}{phase}, {part}, "));
+                format!("BROKEN: {what}\n{}{who}", place.unwrap_or_default())
             }
             (None, "interrupted") => "interrupted: all invariants held until then".to_owned(),
             (None, "idle") => "idle: a part had nothing to show (no block for anybody, no task \
@@ -197,7 +201,7 @@ impl fmt::Display for Report {
                 grouped(part.operations),
                 grouped(part.rounds),
                 if part.rounds == 1 { "" } else { "s" },
-                self.wall_s,
+                part.took_s,
                 grouped(part.operations_per_second as u64),
             )?;
             let outcomes = part.outcomes.0.iter();

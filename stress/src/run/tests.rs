@@ -2,10 +2,12 @@ use super::*;
 use crate::crew::Spawner;
 use crate::crew::freezer::Freezes;
 use crate::fault::Rates;
-use crate::part::Kind;
+use crate::part::{Fill, Kind};
 use crate::phase::PHASES;
 use crate::plan::Plant;
+use crate::tally::{Columns, Tally};
 use crate::view::Nobody;
+use crate::violation::Violation;
 
 fn plan(parts: &[Kind], rounds: u64) -> Plan {
     Plan {
@@ -178,9 +180,96 @@ fn a_run_for_which_there_are_too_few_threads_ends_settled() {
     // From none at all, by one that is missing in the first rounds, to some of later ones.
     for threads in [0, 1, 3, 7, 12, 19, 30, 60] {
         let ground = Ground { spawner: Spawner::at_most(threads), ..Ground::default() };
-        let outcome = run_on(ground, &endless, &AtomicBool::new(false), &Nobody, |_| {});
-        let ending = outcome.unwrap().ending;
+        let parts = Kind::ALL.iter().map(|kind| kind.make(&endless).unwrap()).collect();
+        let site = Site::new(ground, &endless, parts);
+        let ending = run_on(&site, &endless, &AtomicBool::new(false), &Nobody, |_| {}).ending;
         assert!(matches!(ending, Ending::Failed(Failure::Thread(_))), "{threads}: {ending:?}");
+    }
+}
+
+/// A part whose threads only beat, and that panics where it is told to.
+struct Panics {
+    at: &'static str,
+    tally: Tally,
+}
+
+static COLUMNS: Columns = Columns { actions: &[], outcomes: &["hole"], needed: 0, timed: &[] };
+
+impl Panics {
+    fn boxed(at: &'static str) -> Box<dyn Part> {
+        Box::new(Self { at, tally: Tally::new(&COLUMNS) })
+    }
+
+    fn pass(&self, place: &str) {
+        assert_ne!(place, self.at, "as it was told");
+    }
+}
+
+impl Part for Panics {
+    fn kind(&self) -> Kind {
+        Kind::Agents
+    }
+
+    fn threads(&self) -> u16 {
+        1
+    }
+
+    fn round(&self, ground: &Ground, round: u64) {
+        if self.at == "nowhere" {
+            // A round that goes on for as long as it may.
+            ground.round(Kind::Agents, round, 1, |_, present| {
+                while !ground.stop.is_stopped() {
+                    present.beat();
+                    thread::yield_now();
+                }
+                Ok(())
+            });
+        }
+        if round == 5 {
+            self.pass("round");
+        }
+    }
+
+    fn check(&self, round: u64) -> Result<(), Violation> {
+        if round == 5 {
+            self.pass("check");
+        }
+        Ok(())
+    }
+
+    fn end(&self) -> Result<(), Violation> {
+        Ok(())
+    }
+
+    fn look(&self) -> Result<Fill, Violation> {
+        self.pass("look");
+        Ok(Fill::default())
+    }
+
+    fn tally(&self) -> &Tally {
+        &self.tally
+    }
+}
+
+#[test]
+fn a_panic_outside_a_round_s_threads_ends_the_run_at_once_and_is_told_with_its_place() {
+    let endless = Plan { rounds: None, ..plan(&[], 0) };
+    for (at, panicked, place) in [
+        ("round", "a part panicked between its rounds", (Some(Kind::Agents), 5)),
+        ("check", "a part panicked between its rounds", (Some(Kind::Agents), 5)),
+        ("look", "the watcher panicked", (None, 0)),
+    ] {
+        // The first one never ends by itself, and is waited for first.
+        let parts = vec![Panics::boxed("nowhere"), Panics::boxed(at)];
+        let site = Site::new(Ground::default(), &endless, parts);
+        let outcome = run_on(&site, &endless, &AtomicBool::new(false), &Nobody, |_| {});
+        let Ending::Broken(broken) = &outcome.ending else { panic!("{at}: {:?}", outcome.ending) };
+        assert!(broken.violation.to_string().starts_with(panicked), "{broken:?}");
+        assert!(broken.violation.to_string().contains("as it was told"), "{broken:?}");
+        assert_eq!((broken.part, broken.round), place);
+        let report = crate::report::Report::new(&endless, &outcome).to_string();
+        assert!(report.contains("BROKEN: ") && report.contains("agents: "), "{report}");
+        assert_eq!(report.contains("in round 5 (shared prefixes), agents"), at != "look");
     }
 }
 

@@ -61,6 +61,13 @@ pub(crate) struct Seen {
     pub(crate) growth: Growth,
 }
 
+impl Seen {
+    /// Nothing yet, of so many parts.
+    pub(crate) fn of(parts: usize) -> Self {
+        Self { most: vec![Fill::default(); parts], ..Self::default() }
+    }
+}
+
 /// Counts at some time, of which the next ones are the continuation.
 struct Since {
     at: Instant,
@@ -71,15 +78,14 @@ struct Since {
 impl Watcher<'_> {
     /// Watches until the run is over. When a thread has stalled, it cannot be waited for: `give_up` is
     /// called, and should not return.
-    pub(crate) fn watch(&self, give_up: impl Fn(&Seen)) -> Seen {
+    pub(crate) fn watch(&self, seen: &mut Seen, give_up: impl Fn(&Seen)) {
         let begun = Instant::now();
-        let mut seen = Seen { most: vec![Fill::default(); self.parts.len()], ..Seen::default() };
         let mut dog = Watchdog::default();
         let mut tracks = Tracks::new(self.judge_after);
         let [mut visited, mut weighed, mut trimmed] = [begun; 3];
         let [mut told, mut sampled] = [self.since(begun), self.since(begun)];
         loop {
-            let fills = self.look(&mut seen);
+            let fills = self.look(seen);
             let now = Instant::now();
             if now.duration_since(told.at) >= self.view.every() {
                 let next = self.since(now);
@@ -87,7 +93,7 @@ impl Watcher<'_> {
                 told = next;
             }
             if now.duration_since(sampled.at) >= seen.series.every() {
-                sampled = self.sample(begun, &sampled, &fills, &mut seen);
+                sampled = self.sample(begun, &sampled, &fills, seen);
             }
             if self.interrupted.load(Ordering::Acquire) {
                 self.ground.stop.interrupt();
@@ -104,13 +110,13 @@ impl Watcher<'_> {
                 tracks.see(begun.elapsed(), &Resources::now());
             }
             if self.over.load(Ordering::Acquire) {
-                self.sample(begun, &sampled, &fills, &mut seen);
+                self.sample(begun, &sampled, &fills, seen);
                 seen.growth = tracks.growth();
                 if let Err(violation) = seen.growth.judge() {
                     let (part, round, thread) = (None, 0, None);
                     self.ground.stop.broken(Broken { violation, part, round, thread });
                 }
-                return seen;
+                return;
             }
             if now.duration_since(visited) >= VISIT_EVERY {
                 visited = now;
@@ -121,8 +127,8 @@ impl Watcher<'_> {
                         round: entry.round,
                         thread: Some(entry.thread),
                     });
-                    give_up(&seen);
-                    return seen;
+                    give_up(seen);
+                    return;
                 }
             }
             thread::park_timeout(LOOK_EVERY);

@@ -23,7 +23,7 @@ pub(crate) fn page(report: &Report) -> String {
 
     page.heading("All parts");
     let head = ["operation", "times", "a second", "p50", "p99", "p99.9", "longest"];
-    page.table(&head, &report.parts.iter().flat_map(|part| rows(part, report)).collect::<Vec<_>>());
+    page.table(&head, &report.parts.iter().flat_map(rows).collect::<Vec<_>>());
     let seconds = report.series.last().map_or(0.0, |sample| sample.at);
     let rates: Vec<_> = report
         .parts
@@ -85,7 +85,7 @@ fn facts(report: &Report) -> Vec<(&'static str, String)> {
 }
 
 /// A part, and its timed operations.
-fn rows(part: &PartReport, report: &Report) -> Vec<Vec<String>> {
+fn rows(part: &PartReport) -> Vec<Vec<String>> {
     let nothing = || vec![String::new(); 4];
     let mut first = vec![
         part.name.to_owned(),
@@ -94,7 +94,7 @@ fn rows(part: &PartReport, report: &Report) -> Vec<Vec<String>> {
     ];
     first.extend(nothing());
     let timed = part.times.0.iter().map(|(name, times)| {
-        let rate = times.count as f64 / report.wall_s.max(1e-9);
+        let rate = times.count as f64 / part.took_s.max(1e-9);
         let mut row = vec![format!("\u{2003}{name}"), grouped(times.count), grouped(rate as u64)];
         let Percentiles { p50, p99, p99_9, max, .. } = *times;
         row.extend([p50, p99, p99_9, max].map(time));
