@@ -10,8 +10,9 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::compare::CompareArgs;
 use crate::crew::freezer::Freezes;
-use crate::fault::{Rate, RateError, Rates};
+use crate::fault::{Rate, Rates};
 use crate::part::Kind;
+use crate::plan::limits::{FIRST_ROUNDS, MOST_BLOCKS, MOST_THREADS};
 use crate::plan::{Plan, Plant};
 use crate::replay::ReplayArgs;
 use crate::schedule::Stretch;
@@ -119,15 +120,15 @@ pub(crate) struct RunArgs {
     seed: Option<u64>,
 
     /// Threads of each part. Two for each core by default, at least 4.
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1_024))]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=i64::from(MOST_THREADS)))]
     threads: Option<u16>,
 
     /// Blocks of the pool.
-    #[arg(long, default_value_t = 8_192, value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
+    #[arg(long, default_value_t = 8_192, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_BLOCKS)))]
     blocks: u32,
 
     /// The round to begin with. Each is settled before the next one, and can be run alone.
-    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(..1 << 62))]
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(..FIRST_ROUNDS))]
     first_round: u64,
 
     /// Phases in the order in which they come, again and again, each with rounds or a time: calm=3,burst=10m.
@@ -160,12 +161,12 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     chaos: bool,
 
-    /// Threads that are frozen at random instructions, a second.
+    /// Threads that are frozen at random instructions, a second; 0 for none.
     #[arg(long, value_name = "RATE", value_parser = rate)]
     freeze: Option<f64>,
 
-    /// How long a thread stays frozen at most.
-    #[arg(long, default_value = "200ms", value_name = "TIME", value_parser = duration)]
+    /// How long a thread stays frozen at most; less than what counts as stalled.
+    #[arg(long, default_value = "200ms", value_name = "TIME", value_parser = freeze_time)]
     freeze_time: Duration,
 
     /// Takes options from this file, in TOML, under the names that they have here; what the command line says
@@ -194,8 +195,9 @@ impl RunArgs {
     /// What is asked for.
     ///
     /// # Errors
-    /// [`RateError`]: rates of faults that nobody has asked for.
-    pub(crate) fn plan(&self) -> Result<Plan, RateError> {
+    /// [`RateError`](crate::fault::RateError): rates of faults that nobody has asked for; [`PlanError`](crate::plan::limits::PlanError):
+    /// options that contradict each other.
+    pub(crate) fn plan(&self) -> anyhow::Result<Plan> {
         let cores = available_parallelism().map_or(1, NonZero::get);
         let duration = match (self.duration, self.rounds) {
             (None, None) => Some(Duration::from_mins(1)),
@@ -207,7 +209,7 @@ impl RunArgs {
         let mut parts = if self.only.is_empty() { Kind::ALL.to_vec() } else { self.only.clone() };
         parts.sort_unstable();
         parts.dedup();
-        Ok(Plan {
+        let plan = Plan {
             seed: self.seed.unwrap_or_else(|| fastrand::u64(..)),
             parts,
             threads: self.threads.unwrap_or_else(|| (2 * cores).clamp(4, 1_024) as u16),
@@ -223,14 +225,31 @@ impl RunArgs {
             faults,
             rates: Rates::new(&self.rate, faults)?,
             plant: self.plant,
-        })
+        };
+        plan.check()?;
+        Ok(plan)
     }
 }
 
 pub(crate) fn rate(text: &str) -> Result<f64, String> {
     match text.parse() {
-        Ok(rate) if (0.0..=1_000.0).contains(&rate) => Ok(rate),
-        _ => Err("no rate; give a number from 0 to 1000, such as 5 or 0.2".to_owned()),
+        Ok(rate) if rate == 0.0 || Freezes::RATES.contains(&rate) => Ok(rate),
+        _ => {
+            let (least, most) = (Freezes::RATES.start(), Freezes::RATES.end());
+            Err(format!(
+                "no rate; give a number from {least} to {most}, such as 5 or 0.2, or 0 for none"
+            ))
+        }
+    }
+}
+
+pub(crate) fn freeze_time(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        time if time <= Freezes::MOST_TIME => Ok(time),
+        _ => Err(format!(
+            "too long; give {} at most",
+            humantime::format_duration(Freezes::MOST_TIME)
+        )),
     }
 }
 
@@ -252,7 +271,7 @@ pub(crate) mod tests {
     pub(crate) fn plan(args: &[&str]) -> anyhow::Result<Plan> {
         let args = ["latchless-stress", "run"].iter().chain(args);
         match Cli::try_parse_from(args)?.command {
-            Command::Run(args) => Ok(args.plan()?),
+            Command::Run(args) => args.plan(),
             other => panic!("{other:?}"),
         }
     }
@@ -294,6 +313,7 @@ pub(crate) mod tests {
         assert_eq!(freezes(&["--chaos"]), Some(CHAOS_FREEZES));
         assert_eq!(freezes(&["--chaos", "--freeze", "0"]), None);
         assert_eq!(freezes(&["--freeze", "0.5"]), Some(0.5));
+        assert_eq!(freezes(&["--freeze", "0.001"]), Some(0.001));
     }
 
     #[test]
@@ -319,6 +339,11 @@ pub(crate) mod tests {
             &["--only", "lunch"],
             &["--freeze", "-1"],
             &["--freeze", "often"],
+            &["--freeze", "1e-30"],
+            &["--freeze", "0.0009"],
+            &["--freeze-time", "61m"],
+            &["--freeze", "1", "--freeze-time", "2s", "--stall-after", "2s"],
+            &["--first-round", "400000000000000000"],
             &["--phases", "lunch=1"],
             &["--phases", "calm=0"],
             &["--phases", "calm=soon"],

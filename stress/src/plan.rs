@@ -1,5 +1,7 @@
 //! What is run.
 
+pub(crate) mod limits;
+
 use std::path::PathBuf;
 use std::time::Duration;
 

@@ -11,6 +11,7 @@ use thiserror::Error;
 use crate::exit;
 use crate::part::Kind;
 use crate::plan::Plan;
+use crate::plan::limits::PlanError;
 use crate::report::{FORMAT, PROGRAM};
 use crate::session::ReportArgs;
 use crate::view::ViewArgs;
@@ -57,6 +58,11 @@ pub(crate) enum ReplayError {
          {FORMAT}: repeat it with the sources that wrote it"
     )]
     OtherFormat { path: PathBuf, found: u32, version: String },
+    /// Somebody has changed it.
+    #[error(
+        "{path} holds a plan that cannot be run; take the file as it was written, or correct it"
+    )]
+    Unfit { path: PathBuf, source: PlanError },
 }
 
 /// What tells a report from any other file.
@@ -85,7 +91,9 @@ impl ReplayArgs {
     pub(crate) fn plan(&self) -> anyhow::Result<Plan> {
         let inside = self.file.join("report.json");
         let path = if self.file.is_dir() { &inside } else { &self.file };
-        Ok(again(read(path)?, self.whole))
+        let plan = again(read(path)?, self.whole);
+        plan.check().map_err(|source| ReplayError::Unfit { path: path.clone(), source })?;
+        Ok(plan)
     }
 }
 

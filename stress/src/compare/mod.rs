@@ -23,7 +23,7 @@ use latchless_benches::latchless_pool::Leases;
 
 use self::outcome::Compared;
 use self::side::Side;
-use crate::args::{duration, rate};
+use crate::args::{duration, freeze_time, rate};
 use crate::crew::freezer::Freezes;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -58,7 +58,7 @@ pub(crate) struct CompareArgs {
     freeze: f64,
 
     /// How long a thread stays frozen at most.
-    #[arg(long, default_value = "200ms", value_name = "TIME", value_parser = duration)]
+    #[arg(long, default_value = "200ms", value_name = "TIME", value_parser = freeze_time)]
     freeze_time: Duration,
 
     #[command(flatten)]

@@ -1,5 +1,6 @@
 //! The freezer: stops random threads at random instructions, again and again.
 
+use std::ops::RangeInclusive;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,19 @@ pub(crate) struct Freezes {
     pub(crate) time: Duration,
 }
 
+impl Freezes {
+    /// The fewest and the most a second. Fewer are none: there is one in a quarter of an hour.
+    pub(crate) const RATES: RangeInclusive<f64> = 0.001..=1_000.0;
+    /// The longest that a thread may be frozen.
+    pub(crate) const MOST_TIME: Duration = Duration::from_hours(1);
+
+    /// Time until the next one: twice the mean at most, and the mean is what was asked for.
+    fn gap(&self, rng: &mut Rng) -> Duration {
+        let gap = Duration::try_from_secs_f64(rng.f64() * 2.0 / self.per_second);
+        gap.unwrap_or(Duration::MAX)
+    }
+}
+
 /// The longest time for which the freezer does not look whether it is over.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -32,13 +46,15 @@ pub(crate) fn freeze(
 ) {
     let mut rng = Rng::with_seed(seed);
     while !ground.stop.is_stopped() {
-        // Twice the mean at most: the mean is what was asked for.
-        let gap = Duration::from_secs_f64(rng.f64() * 2.0 / freezes.per_second);
-        let until = Instant::now() + gap;
-        while let Some(rest) = until.checked_duration_since(Instant::now())
+        let (begun, gap) = (Instant::now(), freezes.gap(&mut rng));
+        while let Some(rest) = gap.checked_sub(begun.elapsed())
             && !ground.stop.is_stopped()
         {
             thread::sleep(rest.min(LOOK_EVERY));
+        }
+        // Whoever waits for the end of the run is not to wait for one more that is frozen.
+        if ground.stop.is_stopped() {
+            return;
         }
         let everybody = ground.roll.everybody();
         let Some(entry) = rng.choice(&everybody) else { continue };
@@ -60,6 +76,17 @@ mod tests {
 
     use super::*;
     use crate::part::Kind;
+
+    #[test]
+    fn whatever_the_rate_is_there_is_a_gap() {
+        let mut rng = Rng::with_seed(1);
+        for per_second in [0.0, f64::MIN_POSITIVE, 1e-30, -1.0, f64::NAN] {
+            let freezes = Freezes { per_second, time: Duration::MAX };
+            assert_eq!(freezes.gap(&mut rng), Duration::MAX, "{per_second}");
+        }
+        let slow = Freezes { per_second: *Freezes::RATES.start(), time: Duration::MAX };
+        assert!(slow.gap(&mut rng) <= Duration::from_secs(2_000));
+    }
 
     #[test]
     fn threads_on_the_roll_are_frozen_until_it_is_over() {

@@ -27,6 +27,10 @@ impl Entry {
     pub(crate) fn strike(&self, time: Duration) -> std::io::Result<bool> {
         self.victim.map_or(Ok(false), |victim| victim.strike(time))
     }
+
+    fn is_frozen(&self) -> bool {
+        self.victim.is_some_and(Victim::is_frozen)
+    }
 }
 
 /// All threads that are at work.
@@ -100,7 +104,7 @@ pub(crate) struct Watchdog {
 }
 
 impl Watchdog {
-    /// A thread that has done nothing for `patience`.
+    /// A thread that has done nothing for `patience`, and could have: none that is frozen right now.
     pub(crate) fn stalled(
         &mut self,
         roll: &Roll,
@@ -119,7 +123,7 @@ impl Watchdog {
         }
         let stalled = |entry: &&Arc<Entry>| {
             let (_, since) = self.last[&entry.number];
-            now.saturating_duration_since(since) >= patience
+            now.saturating_duration_since(since) >= patience && !entry.is_frozen()
         };
         everybody.iter().find(stalled).map(Arc::clone)
     }
@@ -128,6 +132,33 @@ impl Watchdog {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_is_frozen_has_not_stalled() {
+        let roll = Roll::default();
+        let mut dog = Watchdog::default();
+        let (patience, begun) = (Duration::from_millis(1), Instant::now());
+        let late = begun + Duration::from_mins(1);
+        let present = roll.enter(Kind::Pool, 0, 0);
+        std::thread::scope(|scope| {
+            let watching = scope.spawn(|| {
+                let everybody = roll.everybody();
+                let entry = &everybody[0];
+                assert!(dog.stalled(&roll, begun, patience).is_none());
+                assert!(entry.strike(Duration::from_millis(500)).unwrap());
+                while !entry.is_frozen() {
+                    std::thread::yield_now();
+                }
+                assert!(dog.stalled(&roll, late, patience).is_none());
+                while entry.is_frozen() {
+                    std::thread::yield_now();
+                }
+                assert!(dog.stalled(&roll, late, patience).is_some(), "now it could get on");
+            });
+            watching.join().unwrap();
+        });
+        drop(present);
+    }
 
     #[test]
     fn who_does_not_get_on_is_found_and_nobody_else() {

@@ -91,6 +91,15 @@ fn bad_arguments_end_with_2_and_say_what_to_do() {
             &["run", "--rate", "kill=3"],
             "--rate kill=3: this fault comes only with --faults or --chaos",
         ),
+        (&["run", "--freeze", "1e-30"], "from 0.001 to 1000, such as 5 or 0.2, or 0 for none"),
+        (
+            &["run", "--freeze", "1", "--freeze-time", "2s", "--stall-after", "2s"],
+            "lower --freeze-time (freezes, time), or raise --stall-after",
+        ),
+        (
+            &["run", "--only", "store", "--first-round", "400000000000000000"],
+            "0..72057594037927936",
+        ),
         (&["run", "--overwrite"], "--report <FOLDER>"),
         (&["run", "--frobnicate"], "--help"),
         (&["replay", "/no/such/report.json"], "name the report.json"),

@@ -115,3 +115,48 @@ fn what_is_no_report_of_this_version_is_refused() {
     assert_eq!(code, Some(2));
     assert!(err.contains("is no report of a run"), "{err}");
 }
+
+#[test]
+fn a_report_whose_plan_cannot_be_run_is_refused_by_the_field() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    let args = ["run", "--rounds", "1", "--only", "pool", "--threads", "2", "--report", path];
+    assert_eq!(run(&args).0, Some(0));
+    let good = report(folder.path());
+    let file = folder.path().join("report.json");
+    let freezes = |rate: f64, time: &str| serde_json::json!({"per_second": rate, "time": time});
+    for (field, value, advice) in [
+        (
+            "parts",
+            Value::Array(Vec::new()),
+            "parts: there is none; name one or more of pool, agents",
+        ),
+        ("threads", 0.into(), "threads: 0; give 1 to 1024"),
+        ("threads", 65_535.into(), "threads: 65535; give 1 to 1024"),
+        ("blocks", 0.into(), "blocks: 0; give 1 to 16777216"),
+        (
+            "first_round",
+            400_000_000_000_000_000_u64.into(),
+            "first_round: 400000000000000000; give 0",
+        ),
+        ("rounds", 0.into(), "rounds: 0; give 1 or more"),
+        ("stall_after", "0s".into(), "stall_after: no time at all"),
+        ("freezes", freezes(0.0, "1s"), "freezes, per_second: 0; give 0.001 to 1000"),
+        ("freezes", freezes(-2.0, "1s"), "freezes, per_second: -2; give 0.001 to 1000"),
+        ("freezes", freezes(2.0, "1m"), "raise --stall-after"),
+    ] {
+        let mut changed = good.clone();
+        changed["plan"][field] = value;
+        fs::write(&file, changed.to_string()).unwrap();
+        let (code, out, err) = run(&["replay", path]);
+        assert_eq!((code, out.as_str()), (Some(2), ""), "{field}: {err}");
+        assert!(err.contains(advice) && err.contains(path), "{advice}: {err}");
+    }
+    // The round that broke is of the file as well.
+    let mut changed = good;
+    changed["violation"] = serde_json::json!({"part": "store", "round": u64::MAX});
+    fs::write(&file, changed.to_string()).unwrap();
+    let (code, _, err) = run(&["replay", path]);
+    assert_eq!(code, Some(2), "{err}");
+    assert!(err.contains("first_round: 18446744073709551615; give 0 to"), "{err}");
+}
