@@ -10,6 +10,7 @@ mod load;
 mod outcome;
 mod page;
 mod side;
+mod turns;
 
 use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -122,7 +123,7 @@ enum Halt {
 /// Lets both take turns until the time is over, somebody interrupts it, or one breaks.
 fn compare(contest: &Contest, interrupted: &AtomicBool) -> Compared {
     let slice = SLICE.min(contest.duration / 2);
-    let end = Instant::now() + contest.duration;
+    let begun = Instant::now();
     let mut ours = Side::<Leases>::new(contest);
     let mut theirs = Side::<MutexOwner>::new(contest);
     let mut halt = None;
@@ -135,7 +136,7 @@ fn compare(contest: &Contest, interrupted: &AtomicBool) -> Compared {
             theirs.turn(round, slice, &over).and_then(|()| ours.turn(round, slice, &over))
         };
         halt = result.err();
-        if halt.is_some() || over() || Instant::now() >= end {
+        if halt.is_some() || over() || begun.elapsed() >= contest.duration {
             break;
         }
     }
@@ -165,6 +166,34 @@ mod tests {
             let page = page::page(&compared);
             assert!(page.contains("latchless") && page.contains("mutex_owner"));
         }
+    }
+
+    #[test]
+    fn a_turn_s_time_is_over_when_it_is_told_to_stop() {
+        // Frozen all the time, and for far longer than a turn.
+        let freezes = Freezes { per_second: 1_000.0, time: Duration::from_millis(600) };
+        let compared = compare(&contest(Some(freezes)), &AtomicBool::new(false));
+        for side in &compared.sides {
+            assert!(side.seconds < 0.3, "{compared}");
+        }
+    }
+
+    #[test]
+    fn a_comparison_may_be_as_long_as_it_likes() {
+        let endless = Contest { duration: Duration::MAX, ..contest(None) };
+        assert_eq!(compare(&endless, &AtomicBool::new(true)).exit(), Exit::Interrupted);
+    }
+
+    #[test]
+    fn a_comparison_in_which_nobody_was_given_a_block_shows_nothing() {
+        // In the first round everybody keeps within his share, which is no block here.
+        let duration = Duration::from_millis(2);
+        let compared = compare(
+            &Contest { threads: 8, blocks: 1, duration, ..contest(None) },
+            &AtomicBool::new(false),
+        );
+        assert_eq!(compared.exit(), Exit::BadArguments, "{compared}");
+        assert!(compared.to_string().starts_with("idle: "), "{compared}");
     }
 
     #[test]

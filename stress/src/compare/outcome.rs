@@ -9,6 +9,8 @@ use latchless_benches::report::table;
 use serde::Serialize;
 
 use super::delays::LONG;
+use super::load::COLUMNS;
+use super::turns::Turn;
 use super::{Contest, Halt};
 use crate::exit::Exit;
 use crate::repeat::PROGRAM;
@@ -24,7 +26,7 @@ pub(crate) struct Compared {
     pub(super) machine: String,
     /// Seconds since 1970 when it was over.
     pub(super) made_at: u64,
-    /// `held`, `broken`, `failed` or `interrupted`.
+    /// `held`, `idle`, `broken`, `failed` or `interrupted`.
     pub(super) outcome: &'static str,
     /// What broke, if anything did.
     pub(super) violation: Option<String>,
@@ -59,14 +61,11 @@ pub(crate) struct SideReport {
     pub(super) turns: Vec<Turn>,
 }
 
-/// A turn of one of them.
-#[derive(Debug, Serialize)]
-pub(crate) struct Turn {
-    /// When it ended, in seconds of its own turns.
-    pub(super) at: f64,
-    pub(super) seconds: f64,
-    pub(super) operations: u64,
-    pub(super) longest_ns: u64,
+impl SideReport {
+    /// Whether what was to be shown has happened at all.
+    fn shows_something(&self) -> bool {
+        self.outcomes.get(COLUMNS.outcomes[COLUMNS.needed]).is_some_and(|count| *count > 0)
+    }
 }
 
 impl Compared {
@@ -83,6 +82,7 @@ impl Compared {
             }
             Some(Halt::Failed(failure)) => ("failed", None, Some(failure.to_string())),
             None if interrupted => ("interrupted", None, None),
+            None if !sides.iter().all(SideReport::shows_something) => ("idle", None, None),
             None => ("held", None, None),
         };
         Self {
@@ -104,6 +104,7 @@ impl Compared {
             "broken" => Exit::Broken,
             "failed" => Exit::MachineFailed,
             "interrupted" => Exit::Interrupted,
+            "idle" => Exit::BadArguments,
             _ => Exit::Held,
         }
     }
@@ -115,6 +116,9 @@ impl Compared {
             (None, Some(failure)) => format!("FAILED: {failure}\nuntil then nothing was lost"),
             (None, None) if self.outcome == "interrupted" => {
                 "interrupted: until then nothing was lost".to_owned()
+            }
+            (None, None) if self.outcome == "idle" => {
+                "idle: nobody was given a block; compare longer, or with more --blocks".to_owned()
             }
             (None, None) => "held: both gave everything back".to_owned(),
         }

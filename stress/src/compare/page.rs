@@ -1,6 +1,7 @@
 //! The page of a comparison.
 
-use super::outcome::{Compared, SideReport, Turn, explained};
+use super::outcome::{Compared, SideReport, explained};
+use super::turns::Turn;
 use crate::report::page::{Line, Page, Scale, Verdict, date};
 use crate::report::text::{grouped, time};
 use crate::watch::series::Percentiles;

@@ -8,7 +8,8 @@ use latchless_benches::Churn;
 
 use super::delays::{Delays, Freeze, SlowOperation};
 use super::load::{COLUMNS, Worker};
-use super::outcome::{SideReport, Turn};
+use super::outcome::SideReport;
+use super::turns::{Turn, Turns};
 use super::{Contest, Halt};
 use crate::crew::Ground;
 use crate::crew::freezer::freeze;
@@ -34,7 +35,7 @@ pub(super) struct Side<C> {
     delays: Delays,
     freezes: u64,
     seconds: f64,
-    turns: Vec<Turn>,
+    turns: Turns,
 }
 
 impl<C: Churn> Side<C> {
@@ -47,7 +48,7 @@ impl<C: Churn> Side<C> {
             delays: Delays::default(),
             freezes: 0,
             seconds: 0.0,
-            turns: Vec::new(),
+            turns: Turns::default(),
         }
     }
 
@@ -63,7 +64,7 @@ impl<C: Churn> Side<C> {
         let (struck, slow) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
         let before = self.tally.snapshot();
         let begun = Instant::now();
-        thread::scope(|scope| {
+        let seconds = thread::scope(|scope| {
             let (pool, deck, tally) = (&self.pool, &self.deck, &self.tally);
             let (ground, slow, struck) = (&ground, &slow, &struck);
             let phase = Phase::of_round(round);
@@ -90,11 +91,13 @@ impl<C: Churn> Side<C> {
             while begun.elapsed() < time && !over() && !ground.stop.is_stopped() {
                 thread::park_timeout(LOOK_EVERY.min(time));
             }
+            // Not until all have ended: who is frozen by then ends later, and the freezer may still sleep.
+            let seconds = begun.elapsed().as_secs_f64();
             ground.stop.stop();
             // What a thread panics with is what broke; nothing else panics there.
             let _ = working.map(ScopedJoinHandle::join);
+            seconds
         });
-        let seconds = begun.elapsed().as_secs_f64();
         let struck: Vec<Freeze> = struck.into_inner().unwrap_or_else(PoisonError::into_inner);
         let slow: Vec<(u16, Vec<SlowOperation>)> =
             slow.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -146,7 +149,7 @@ impl<C: Churn> Side<C> {
             freezes: self.freezes,
             longest_beside_a_freeze_ns: self.delays.longest.as_nanos() as u64,
             long_beside_a_freeze: self.delays.long,
-            turns: self.turns,
+            turns: self.turns.into_vec(),
         }
     }
 }
