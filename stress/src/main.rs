@@ -28,6 +28,7 @@ mod replay;
 mod report;
 mod run;
 mod schedule;
+mod scratch;
 mod seed;
 mod session;
 mod stop;

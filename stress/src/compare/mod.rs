@@ -17,7 +17,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
 use clap::Args;
 use latchless_benches::baseline::MutexOwner;
 use latchless_benches::latchless_pool::Leases;
@@ -28,7 +27,7 @@ use crate::args::{duration, freeze_time, rate};
 use crate::crew::freezer::Freezes;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::session::{ReportArgs, say};
+use crate::session::{ReportArgs, publish, say};
 use crate::stop::Broken;
 
 /// The longest turn of either.
@@ -96,18 +95,7 @@ impl CompareArgs {
         let contest = self.contest();
         say(format_args!("seed {}", contest.seed));
         let compared = compare(&contest, interrupted);
-        say(format_args!("{compared}"));
-        if let Some(folder) = folder {
-            let path = folder.write(&compared, &page::page(&compared));
-            let path =
-                path.context("the report was not written; make room, or choose another --report");
-            match path {
-                Ok(path) => say(format_args!("report: {}", path.display())),
-                Err(error) if compared.exit() == Exit::Held => return Err(error),
-                Err(error) => crate::session::complain(&error),
-            }
-        }
-        Ok(compared.exit())
+        Ok(publish(folder.as_ref(), &compared, page::page, || {}, compared.exit()))
     }
 }
 

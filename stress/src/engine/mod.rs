@@ -17,7 +17,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use latchless_engine::{CacheConfig, Engine as Inner, EngineConfig};
-use tempfile::TempDir;
 
 use self::fleet::{Fleet, Scripted};
 use self::garage::Garage;
@@ -29,6 +28,7 @@ use crate::fault::Rates;
 use crate::part::{Fill, Kind, Part};
 use crate::phase::Phase;
 use crate::plan::Plan;
+use crate::scratch::Scratch;
 use crate::seed::generator;
 use crate::tally::{Columns, Tally};
 use crate::violation::Violation;
@@ -111,7 +111,7 @@ struct Served<F: Fleet> {
     rates: Rates,
     /// Of each model generation, whether its backend keeps its word.
     generations: Mutex<Vec<bool>>,
-    cache: TempDir,
+    cache: Scratch,
 }
 
 impl<F: Fleet> Served<F> {
@@ -150,7 +150,7 @@ struct Engine<F: Fleet> {
 impl<F: Fleet> Engine<F> {
     fn new(plan: &Plan, fleet: F) -> anyhow::Result<Self> {
         let hosts = plan.threads;
-        let cache = TempDir::with_prefix("latchless-stress-")?;
+        let cache = Scratch::new()?;
         let mut rng = generator(plan.seed, Kind::Engine, u64::MAX, 0);
         let made = fleet.make(&mut rng)?;
         let config = EngineConfig::default()
@@ -255,9 +255,6 @@ impl<F: Fleet> Part for Engine<F> {
         let mut fill = Fill::default();
         for pool in self.served.engine.pools() {
             let usage = pool.usage();
-            if u64::from(usage.total) != u64::from(usage.free) + u64::from(usage.used) {
-                return Err(Violation::answer("a pool's usage", usage));
-            }
             fill.used += u64::from(usage.used);
             fill.total += u64::from(usage.total);
         }

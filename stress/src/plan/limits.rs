@@ -128,8 +128,8 @@ mod tests {
         plan.check().unwrap_err().to_string()
     }
 
-    fn freezes(per_second: f64, seconds: u64) -> Option<Freezes> {
-        Some(Freezes { per_second, time: Duration::from_secs(seconds) })
+    fn freezes(per_second: f64, seconds: u64) -> Freezes {
+        Freezes { per_second, time: Duration::from_secs(seconds) }
     }
 
     #[test]
@@ -153,12 +153,15 @@ mod tests {
             (refused(|plan| plan.duration = Some(zero)), "duration: no time at all"),
             (refused(|plan| plan.stall_after = zero), "stall_after: no time at all"),
             (refused(|plan| plan.judge_after = zero), "judge_after: no time at all"),
-            (refused(|plan| plan.freezes = freezes(1.0, 0)), "freezes, time: no time at all"),
-            (refused(|plan| plan.freezes = freezes(0.0, 1)), "per_second: 0; give 0.001 to 1000"),
-            (refused(|plan| plan.freezes = freezes(-1.0, 1)), "per_second: -1; give"),
-            (refused(|plan| plan.freezes = freezes(1e-30, 1)), "give 0.001 to 1000"),
-            (refused(|plan| plan.freezes = freezes(f64::NAN, 1)), "per_second: NaN; give"),
-            (refused(|plan| plan.freezes = freezes(1.0, 3_601)), "give at most 1h"),
+            (refused(|plan| plan.freezes = Some(freezes(1.0, 0))), "freezes, time: no time at all"),
+            (
+                refused(|plan| plan.freezes = Some(freezes(0.0, 1))),
+                "per_second: 0; give 0.001 to 1000",
+            ),
+            (refused(|plan| plan.freezes = Some(freezes(-1.0, 1))), "per_second: -1; give"),
+            (refused(|plan| plan.freezes = Some(freezes(1e-30, 1))), "give 0.001 to 1000"),
+            (refused(|plan| plan.freezes = Some(freezes(f64::NAN, 1))), "per_second: NaN; give"),
+            (refused(|plan| plan.freezes = Some(freezes(1.0, 3_601))), "give at most 1h"),
         ] {
             assert!(error.contains(expected), "{error}");
         }
@@ -168,7 +171,7 @@ mod tests {
     fn a_freeze_is_shorter_than_a_stall() {
         let stall = |seconds| {
             move |plan: &mut Plan| {
-                plan.freezes = freezes(1.0, 2);
+                plan.freezes = Some(freezes(1.0, 2));
                 plan.stall_after = Duration::from_secs(seconds);
             }
         };

@@ -50,9 +50,17 @@ impl Folder {
         Ok(Self(path.to_owned()))
     }
 
-    /// Writes both files, and returns where the page is.
-    pub(crate) fn write(&self, report: &impl Serialize, page: &str) -> io::Result<PathBuf> {
+    /// Writes the report for programs. The page of an earlier one goes: it is not this one's.
+    pub(crate) fn write(&self, report: &impl Serialize) -> io::Result<()> {
         self.replace(JSON, &serde_json::to_vec_pretty(report)?)?;
+        match fs::remove_file(self.0.join(PAGE)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes the page, and returns where it is.
+    pub(crate) fn write_page(&self, page: &str) -> io::Result<PathBuf> {
         self.replace(PAGE, page.as_bytes())?;
         Ok(self.0.join(PAGE))
     }

@@ -24,7 +24,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use fastrand::Rng;
-use tempfile::TempDir;
 
 pub(crate) use self::child::live;
 use self::found::Found;
@@ -39,6 +38,7 @@ use crate::crew::roll::Present;
 use crate::failure::Failure;
 use crate::part::{Fill, Kind, Part};
 use crate::plan::Plan;
+use crate::scratch::Scratch;
 use crate::seed::generator;
 use crate::stop::Stop;
 use crate::tally::{Columns, Counts, Tally};
@@ -145,7 +145,7 @@ impl Store {
 
     /// Life after life on one database.
     fn lives(&self, round: u64, present: &Present<'_>, stop: &Stop) -> Result<(), Violation> {
-        let folder = match TempDir::with_prefix("latchless-stress-") {
+        let folder = match Scratch::new() {
             Ok(folder) => folder,
             Err(error) => {
                 stop.failed(Failure::folder(error));
