@@ -72,6 +72,24 @@ impl Fault {
         }
     }
 
+    /// What parts count it by: names of what their threads decide, or of what came of it.
+    pub(crate) fn counted_as(self) -> &'static [&'static str] {
+        match self {
+            Self::Panic => &["unwind"],
+            Self::Cancel => &["cancelled"],
+            Self::SlowReader => &["slow readers"],
+            Self::Vanish => &["vanished"],
+            Self::Backend => &["failed by a fault"],
+            Self::Load => &["failed loads"],
+            Self::Spoil => &["spoilt files"],
+            Self::Kill => &["kills"],
+            Self::FullDisk => &["full disks"],
+            Self::IoError => &["I/O errors"],
+            Self::Clock => &["jump-clock"],
+            Self::Die => &["die", "reclaim-worker", "abandon", "take-back"],
+        }
+    }
+
     /// Whether nothing of it comes without `--faults`.
     fn needs_faults(self) -> bool {
         matches!(self, Self::Backend | Self::Spoil | Self::Kill | Self::FullDisk | Self::IoError)

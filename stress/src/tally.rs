@@ -50,6 +50,14 @@ impl Counts {
         self.actions.iter().sum()
     }
 
+    /// How often what has one of these names was decided or came.
+    pub(crate) fn of(&self, names: &[&str]) -> u64 {
+        let columns = self.columns;
+        let actions = columns.actions.iter().zip(&self.actions);
+        let all = actions.chain(columns.outcomes.iter().zip(&self.outcomes));
+        all.filter(|(name, _)| names.contains(name)).map(|(_, count)| count).sum()
+    }
+
     /// Whether what was to be shown has happened at all.
     pub(crate) fn shows_something(&self) -> bool {
         self.outcomes[self.columns.needed] > 0
@@ -170,6 +178,7 @@ mod tests {
         assert_eq!((all.operations(), all.outcomes[0], all.times[0].len()), (6, 2, 4));
         assert!(all.times[0].max() >= LONGEST_NS, "what is off the scale counts as the longest");
         assert!(all.shows_something());
+        assert_eq!((all.of(&["fill", "hole"]), all.of(&["dig"])), (8, 0));
     }
 
     #[test]

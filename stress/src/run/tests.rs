@@ -1,7 +1,7 @@
 use super::*;
 use crate::crew::Spawner;
 use crate::crew::freezer::Freezes;
-use crate::fault::Rates;
+use crate::fault::{Fault, Rates};
 use crate::part::{Fill, Kind};
 use crate::phase::PHASES;
 use crate::plan::Plant;
@@ -49,7 +49,43 @@ fn all_phases_hold_and_every_action_is_counted() {
         assert!(part.counts.outcomes.iter().all(|count| *count > 0), "{:?}", part.counts);
         assert!(part.counts.times.iter().all(|times| !times.is_empty()));
     }
-    assert!(outcome.seen.looks > 0 && !outcome.seen.series.samples().is_empty());
+    let samples = outcome.seen.series.samples();
+    assert!(outcome.seen.looks > 0 && !samples.is_empty());
+    for fault in Fault::ALL {
+        let sampled: u64 =
+            samples.iter().filter_map(|sample| sample.faults.get(fault.name())).sum();
+        let counts = outcome.parts.iter().map(|part| &part.counts);
+        let counted: u64 = counts.map(|counts| counts.of(fault.counted_as())).sum();
+        assert_eq!(sampled, counted, "{fault}: all of them are in the samples");
+        assert!(sampled > 0, "{fault}");
+    }
+}
+
+#[test]
+fn every_fault_is_counted_by_some_part_under_its_names() {
+    let plan = plan(&Kind::ALL, 1);
+    let parts: Vec<_> = Kind::ALL.iter().map(|kind| kind.make(&plan).unwrap()).collect();
+    for name in Fault::ALL.iter().flat_map(|fault| fault.counted_as()) {
+        let mut columns = parts.iter().map(|part| part.tally().snapshot().columns);
+        let has = |all: &Columns| all.actions.contains(name) || all.outcomes.contains(name);
+        assert!(columns.any(has), "{name}");
+    }
+}
+
+#[test]
+fn the_rate_of_a_part_is_by_its_own_time() {
+    let once = plan(&[], 1);
+    let parts = vec![Panics::boxed("never"), Panics::boxed("late")];
+    let site = Site::new(Ground::default(), &once, parts);
+    let outcome = run_on(&site, &once, &AtomicBool::new(false), &Nobody, |_| {});
+    let report = crate::report::Report::new(&once, &outcome);
+    let report = serde_json::to_value(report).unwrap();
+    let took = |part: usize| report["parts"][part]["took_s"].as_f64().unwrap();
+    let rate = |part: usize| report["parts"][part]["operations_per_second"].as_f64().unwrap();
+    assert!(took(0) < LATE.as_secs_f64() && took(1) >= LATE.as_secs_f64(), "{report}");
+    for part in [0, 1] {
+        assert!((rate(part) * took(part) - 1.0).abs() < 1e-6, "one operation: {report}");
+    }
 }
 
 #[test]
@@ -193,7 +229,10 @@ struct Panics {
     tally: Tally,
 }
 
-static COLUMNS: Columns = Columns { actions: &[], outcomes: &["hole"], needed: 0, timed: &[] };
+static COLUMNS: Columns = Columns { actions: &["dig"], outcomes: &["hole"], needed: 0, timed: &[] };
+
+/// How long a round takes that is late.
+const LATE: Duration = Duration::from_millis(800);
 
 impl Panics {
     fn boxed(at: &'static str) -> Box<dyn Part> {
@@ -224,6 +263,14 @@ impl Part for Panics {
                 }
                 Ok(())
             });
+        }
+        if self.at == "late" {
+            thread::sleep(LATE);
+        }
+        if round == 0 {
+            let mut counts = Counts::new(&COLUMNS);
+            counts.actions[0] = 1;
+            self.tally.collect(&mut counts);
         }
         if round == 5 {
             self.pass("round");

@@ -204,6 +204,7 @@ impl Watcher<'_> {
         most.anonymous = most.anonymous.max(resources.anonymous);
         most.descriptors = most.descriptors.max(resources.descriptors);
         most.threads = most.threads.max(resources.threads);
+        let faults = series::faults(&parts.iter().map(|(_, counts)| counts));
         let parts = parts.iter().zip(fills);
         seen.series.push(Sample {
             at: next.at.duration_since(begun).as_secs_f64(),
@@ -213,6 +214,7 @@ impl Watcher<'_> {
                 .collect(),
             resources,
             freezes: frozen,
+            faults,
         });
         next
     }

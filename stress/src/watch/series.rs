@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::resources::Resources;
+use crate::fault::Fault;
 use crate::part::Fill;
 use crate::tally::Counts;
 
@@ -88,6 +89,18 @@ pub(crate) struct Sample {
     pub(crate) resources: Resources,
     /// Threads that were frozen within.
     pub(crate) freezes: u64,
+    /// What else went wrong on purpose within, by the names of the faults; those that never came are not there.
+    pub(crate) faults: BTreeMap<&'static str, u64>,
+}
+
+/// Faults by their names, of all parts.
+pub(crate) fn faults<'a>(
+    parts: &(impl Iterator<Item = &'a Counts> + Clone),
+) -> BTreeMap<&'static str, u64> {
+    let count =
+        |fault: Fault| parts.clone().map(|counts| counts.of(fault.counted_as())).sum::<u64>();
+    let all = Fault::ALL.into_iter().map(|fault| (fault.name(), count(fault)));
+    all.filter(|(_, count)| *count > 0).collect()
 }
 
 impl Sample {
@@ -95,12 +108,17 @@ impl Sample {
         let parts = self.parts.iter().filter_map(|(part, sample)| {
             later.parts.get(part).map(|later| (*part, sample.and(later)))
         });
+        let mut faults = self.faults.clone();
+        for (fault, count) in &later.faults {
+            *faults.entry(fault).or_default() += count;
+        }
         Self {
             at: later.at,
             seconds: self.seconds + later.seconds,
             parts: parts.collect(),
             resources: later.resources,
             freezes: self.freezes + later.freezes,
+            faults,
         }
     }
 }
@@ -151,6 +169,7 @@ mod tests {
             parts: BTreeMap::from([("pool", part)]),
             resources: Resources { resident, ..Resources::default() },
             freezes: 1,
+            faults: BTreeMap::from([if at < 100.0 { ("kill", 3) } else { ("panic", 1) }]),
         }
     }
 
@@ -163,6 +182,10 @@ mod tests {
         let operations: u64 = series.samples().iter().map(|s| s.parts["pool"].operations).sum();
         let freezes: u64 = series.samples().iter().map(|sample| sample.freezes).sum();
         assert_eq!((operations, freezes), (2 * all, all));
+        let faults = |name| -> u64 {
+            series.samples().iter().filter_map(|sample| sample.faults.get(name)).sum()
+        };
+        assert_eq!((faults("kill"), faults("panic")), (300, all - 100));
         let max = series.samples().iter().map(|s| s.parts["pool"].times[0].max).max();
         assert_eq!(max, Some(all - 1), "tails survive");
     }

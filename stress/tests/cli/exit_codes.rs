@@ -29,8 +29,9 @@ fn a_run_that_holds_ends_with_0_and_a_report() {
     }
     let page = std::fs::read_to_string(folder.path().join("report/report.html")).unwrap();
     assert!(page.starts_with("<!doctype html>") && page.ends_with("</html>\n"));
-    // Operations; one, five, three and four times; four fills; memory, descriptors, freezes.
-    assert_eq!(page.matches("<svg ").count(), 21);
+    // Operations; one, five, three and four times; four fills; three of faults; memory, descriptors, freezes.
+    assert_eq!(page.matches("<svg ").count(), 24);
+    assert!(page.contains("its p99, p99.9 and longest are the worst of them"));
     // It is read without a network.
     assert!(!page.replace("http://www.w3.org/2000/svg", "").contains("http"));
     let others = std::fs::read_dir(folder.path().join("report")).unwrap().count();
@@ -126,8 +127,12 @@ struct Going {
 impl Going {
     /// Begins a run of an hour, and waits until it catches signals, which it does from its first line on.
     fn begin(args: &[&str], temporary: &Path) -> Self {
-        let mut command = stress(&["run", "--duration", "1h", "--seed", "5", "--threads", "4"]);
-        command.args(args).env("TMPDIR", temporary).stdout(Stdio::piped());
+        Self::begin_as(stress(&[]), args, temporary)
+    }
+
+    fn begin_as(mut command: Command, args: &[&str], temporary: &Path) -> Self {
+        command.args(["run", "--duration", "1h", "--seed", "5", "--threads", "4"]).args(args);
+        command.env("TMPDIR", temporary).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut going = Self { child, lines };
@@ -177,6 +182,21 @@ fn an_interrupt_ends_with_3_and_the_report() {
         let left = std::fs::read_dir(folder.path()).unwrap().count();
         assert_eq!(left, 1, "nothing but the report is left");
     }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_run_that_was_begun_with_nohup_goes_on_when_the_terminal_goes() {
+    let temporary = tempfile::tempdir().unwrap();
+    let mut command = Command::new("sh");
+    let script = "trap '' HUP; exec \"$0\" \"$@\"";
+    command.args(["-c", script, env!("CARGO_BIN_EXE_latchless-stress")]).stdin(Stdio::null());
+    let mut going = Going::begin_as(command, &["--only", "pool"], temporary.path());
+    going.signal("-HUP");
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    assert_eq!(going.child.try_wait().unwrap(), None, "it goes on");
+    going.signal("-INT");
+    assert_eq!(going.end().0, Some(3));
 }
 
 #[cfg(unix)]

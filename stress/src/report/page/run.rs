@@ -1,9 +1,23 @@
 //! The page of a run.
 
 use super::{Line, Page, Scale, Verdict, date};
+use crate::fault::Fault;
 use crate::report::text::{grouped, mebibytes, time};
 use crate::report::{PartReport, Report};
 use crate::watch::series::{PartSample, Percentiles, Sample};
+
+/// Faults that are drawn together: no more than there are colours.
+const FAULTS: [(&str, &[Fault]); 3] = [
+    (
+        "Threads and processes that die, and clocks that jump",
+        &[Fault::Panic, Fault::Die, Fault::Kill, Fault::Clock],
+    ),
+    ("Requests that are cancelled or not read", &[Fault::Cancel, Fault::SlowReader, Fault::Vanish]),
+    (
+        "Backends, models, files and disks that fail",
+        &[Fault::Backend, Fault::Load, Fault::Spoil, Fault::FullDisk, Fault::IoError],
+    ),
+];
 
 /// The page.
 pub(crate) fn page(report: &Report) -> String {
@@ -35,11 +49,25 @@ pub(crate) fn page(report: &Report) -> String {
         })
         .collect();
     page.plot("Operations a second", seconds, &rates, Scale::Count);
+    page.note(
+        "Each point of a plot is of the time since the one before. In a long run it stands for several samples: \
+         its p99, p99.9 and longest are the worst of them, and its p50 is their mean.",
+    );
     for part in &report.parts {
         write_part(&mut page, report, part, seconds);
     }
 
     page.heading("Faults");
+    for (title, faults) in FAULTS {
+        let line = |fault: &Fault| {
+            all(report, fault.name(), |sample| {
+                let count = sample.faults.get(fault.name()).copied().unwrap_or_default();
+                60.0 * count as f64 / sample.seconds.max(1e-9)
+            })
+        };
+        let lines: Vec<_> = faults.iter().map(line).collect();
+        page.plot(&format!("{title}, a minute"), seconds, &lines, Scale::Count);
+    }
     let freezes = all(report, "freezes", |sample| sample.freezes as f64 / sample.seconds.max(1e-9));
     page.plot("Threads frozen, a second", seconds, &[freezes], Scale::Count);
     page.heading("The process");
@@ -146,4 +174,16 @@ fn over(
 ) -> Line {
     let point = |sample: &Sample| Some((sample.at, value(sample, sample.parts.get(part)?)?));
     Line { name: name.to_owned(), points: report.series.iter().filter_map(point).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_is_drawn_once() {
+        let mut drawn: Vec<_> = FAULTS.iter().flat_map(|(_, faults)| faults.iter()).collect();
+        drawn.sort_unstable_by_key(|fault| **fault as usize);
+        assert_eq!(drawn, Fault::ALL.iter().collect::<Vec<_>>());
+    }
 }
