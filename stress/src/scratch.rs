@@ -15,7 +15,7 @@ const PREFIX: &str = "latchless-stress-";
 /// How often what is removed is tried again: threads that are still at work make files meanwhile.
 const TRIES: u32 = 50;
 
-static RUN: Mutex<Run> = Mutex::new(Run { folder: Weak::new(), is_over: false });
+static RUN: Mutex<Run> = Mutex::new(Run::NEW);
 
 struct Run {
     /// The one that all others are in.
@@ -23,8 +23,12 @@ struct Run {
     is_over: bool,
 }
 
-fn run() -> MutexGuard<'static, Run> {
-    RUN.lock().unwrap_or_else(PoisonError::into_inner)
+impl Run {
+    const NEW: Self = Self { folder: Weak::new(), is_over: false };
+}
+
+fn lock(run: &Mutex<Run>) -> MutexGuard<'_, Run> {
+    run.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A temporary folder, for as long as this is there.
@@ -37,7 +41,11 @@ pub(crate) struct Scratch {
 
 impl Scratch {
     pub(crate) fn new() -> io::Result<Self> {
-        let mut run = run();
+        Self::of(&RUN)
+    }
+
+    fn of(run: &Mutex<Run>) -> io::Result<Self> {
+        let mut run = lock(run);
         if run.is_over {
             return Err(io::Error::other("the process ends"));
         }
@@ -57,7 +65,11 @@ impl Scratch {
 
 /// Removes all that is there, and lets nothing new come: for whoever ends the process, which drops nothing.
 pub(crate) fn clear() {
-    let mut run = run();
+    clear_all(&RUN);
+}
+
+fn clear_all(run: &Mutex<Run>) {
+    let mut run = lock(run);
     run.is_over = true;
     let Some(folder) = run.folder.upgrade() else { return };
     for _ in 0..TRIES {
@@ -77,7 +89,8 @@ mod tests {
 
     #[test]
     fn all_are_in_one_which_goes_with_the_last_or_when_the_process_ends() {
-        let (one, other) = (Scratch::new().unwrap(), Scratch::new().unwrap());
+        let run = Mutex::new(Run::NEW);
+        let (one, other) = (Scratch::of(&run).unwrap(), Scratch::of(&run).unwrap());
         let parent = one.path().parent().unwrap().to_owned();
         assert_eq!(other.path().parent(), Some(&*parent));
         drop(one);
@@ -85,11 +98,11 @@ mod tests {
         drop(other);
         assert!(!parent.exists());
 
-        let left = Scratch::new().unwrap();
+        let left = Scratch::of(&run).unwrap();
         fs::write(left.path().join("state"), "half").unwrap();
         let parent = left.path().parent().unwrap().to_owned();
-        clear();
+        clear_all(&run);
         assert!(!parent.exists());
-        assert!(Scratch::new().is_err(), "nothing comes after it");
+        assert!(Scratch::of(&run).is_err(), "nothing comes after it");
     }
 }
