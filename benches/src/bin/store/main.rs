@@ -2,23 +2,26 @@
 
 #![forbid(unsafe_code)]
 
-mod seed;
+mod claims;
+mod prototype;
 mod tails;
 
+use std::cell::RefCell;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Barrier;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::rc::Rc;
+use std::time::Duration;
 
 use clap::Parser;
 use latchless_benches::machine;
+use latchless_benches::measure::{Entry, interleave, median};
 use latchless_benches::report::{figure, table, time, write_json};
 use latchless_engine::store::{Durability, NewTask, SqliteStore, Store, StoreOptions};
 use serde::Serialize;
 
-use crate::seed::SeedQueue;
+use crate::claims::claimed;
+use crate::prototype::PrototypeQueue;
 use crate::tails::{Latencies, Tail};
 
 const LEASE: Duration = Duration::from_hours(1);
@@ -27,53 +30,57 @@ const AGENT_TYPE: &str = "any";
 type Failed = Box<dyn Error + Send + Sync>;
 
 /// Claims tasks from as many threads as a host has agents, each claim durable before the next, and prints
-/// claims a second, and how long single ones took, beside the seeds' way: one immediate transaction a claim,
-/// one connection a thread.
+/// claims a second, and how long single ones took, beside the prototypes' way: one immediate transaction a
+/// claim, one connection a thread.
 ///
-/// Both run on the same disk, in turns, round by round.
+/// All run on the same disk, in turns, round by round.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Cli {
     /// Numbers of threads
-    #[arg(long, value_delimiter = ',', default_values_t = [1, 2, 8])]
-    threads: Vec<usize>,
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "1,2,8",
+          value_parser = clap::value_parser!(u8).range(1..=128))]
+    threads: Vec<u8>,
 
     /// Tasks that each round claims
-    #[arg(long, default_value_t = 800)]
-    tasks: usize,
+    #[arg(long, value_name = "N", default_value_t = 800,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    tasks: u32,
 
-    /// Rounds; the medians count
-    #[arg(long, default_value_t = 5)]
-    rounds: usize,
+    /// Rounds; their median counts
+    #[arg(long, value_name = "N", default_value_t = 5,
+          value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: u16,
 
     /// The folder of the databases, on the disk that counts [default: the system's for temporary files]
-    #[arg(long)]
+    #[arg(long, value_name = "FOLDER")]
     folder: Option<PathBuf>,
 
-    /// A short run: shows that everything works
-    #[arg(long)]
+    /// A short run: shows that everything works; its figures are noise
+    #[arg(long, conflicts_with_all = ["rounds", "tasks"])]
     quick: bool,
 
     /// Write the figures to this file as JSON
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }
 
 #[derive(Debug, Serialize)]
 struct Figures {
     machine: String,
-    tasks: usize,
-    rounds: usize,
+    tasks: u32,
+    rounds: u16,
     rows: Vec<Row>,
 }
 
 /// Claims a second with so many threads.
 #[derive(Debug, Serialize)]
 struct Row {
-    threads: usize,
+    threads: u8,
     durable: f64,
     relaxed: f64,
     one_transaction_each: f64,
+    /// The median of the rounds' ratios, which share a moment of the machine.
     durable_is_faster: f64,
     /// Writes of a commit, on average.
     writes_a_group: f64,
@@ -81,23 +88,6 @@ struct Row {
     durable_tail: Tail,
     relaxed_tail: Tail,
     one_transaction_each_tail: Tail,
-}
-
-/// What one way of claiming did in all rounds.
-struct Side {
-    rates: Vec<f64>,
-    latencies: Latencies,
-}
-
-impl Side {
-    fn new() -> Self {
-        Self { rates: Vec::new(), latencies: Latencies::new() }
-    }
-
-    fn add(&mut self, (rate, latencies): (f64, Latencies)) {
-        self.rates.push(rate);
-        self.latencies.add(&latencies);
-    }
 }
 
 fn main() -> ExitCode {
@@ -111,40 +101,10 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> Result<(), Failed> {
-    let (tasks, rounds) = if cli.quick { (160, 1) } else { (cli.tasks, cli.rounds.max(1)) };
+    let (tasks, rounds) = if cli.quick { (160, 1) } else { (cli.tasks, cli.rounds) };
     let mut rows = Vec::new();
     for &threads in &cli.threads {
-        let threads = threads.max(1);
-        let [mut durable, mut relaxed, mut seeds] = [(); 3].map(|()| Side::new());
-        let mut groups = Vec::new();
-        for round in 0..rounds {
-            let folder = match &cli.folder {
-                Some(folder) => tempfile::tempdir_in(folder)?,
-                None => tempfile::tempdir()?,
-            };
-            let path = |name: &str| folder.path().join(name);
-            let (claimed, group) = ours(&path("durable"), tasks, threads, Durability::Durable)?;
-            durable.add(claimed);
-            groups.push(group);
-            seeds.add(theirs(&path("seed"), tasks, threads)?);
-            relaxed.add(ours(&path("relaxed"), tasks, threads, Durability::Relaxed)?.0);
-            eprintln!("{threads} threads: round {} of {rounds}", round + 1);
-        }
-        let [durable_tail, relaxed_tail, one_transaction_each_tail] =
-            [&durable, &relaxed, &seeds].map(|side| side.latencies.tail());
-        let [durable, relaxed, seeds, groups] =
-            [durable.rates, relaxed.rates, seeds.rates, groups].map(median);
-        rows.push(Row {
-            threads,
-            durable,
-            relaxed,
-            one_transaction_each: seeds,
-            durable_is_faster: durable / seeds,
-            writes_a_group: groups,
-            durable_tail,
-            relaxed_tail,
-            one_transaction_each_tail,
-        });
+        rows.push(row(cli.folder.as_deref(), tasks, threads, rounds)?);
     }
     let figures = Figures { machine: machine::describe(), tasks, rounds, rows };
     print(&figures);
@@ -152,6 +112,77 @@ fn run(cli: &Cli) -> Result<(), Failed> {
         write_json(path, &figures)?;
     }
     Ok(())
+}
+
+/// What the rounds of a row leave beside their rates.
+#[derive(Default)]
+struct Seen {
+    latencies: [Latencies; 3],
+    /// Writes of a commit, a round each.
+    groups: Vec<f64>,
+    /// The first failure; no round begins after it.
+    failed: Option<Failed>,
+}
+
+/// Claims in all three ways, in turns, each round in a new folder.
+fn row(folder: Option<&Path>, tasks: u32, threads: u8, rounds: u16) -> Result<Row, Failed> {
+    let seen = Rc::new(RefCell::new(Seen::default()));
+    let entry = |name, of: usize, round: fn(&Path, u32, u8) -> Result<Round, Failed>| {
+        let (seen, folder) = (Rc::clone(&seen), folder.map(Path::to_owned));
+        Entry::new(name, move || {
+            let mut seen = seen.borrow_mut();
+            if seen.failed.is_some() {
+                return f64::NAN;
+            }
+            eprintln!("{threads} threads: {name}");
+            let database = match &folder {
+                Some(folder) => tempfile::tempdir_in(folder),
+                None => tempfile::tempdir(),
+            };
+            let round = database
+                .map_err(Failed::from)
+                .and_then(|database| round(&database.path().join("tasks"), tasks, threads));
+            match round {
+                Ok(Round { rate, latencies, group }) => {
+                    seen.latencies[of].add(&latencies);
+                    seen.groups.extend(group);
+                    rate
+                }
+                Err(error) => {
+                    seen.failed = Some(error);
+                    f64::NAN
+                }
+            }
+        })
+    };
+    let entries = [
+        entry("durable", 0, |path, tasks, threads| ours(path, tasks, threads, Durability::Durable)),
+        entry("one transaction each", 1, theirs),
+        entry("relaxed", 2, |path, tasks, threads| {
+            let round = ours(path, tasks, threads, Durability::Relaxed)?;
+            Ok(Round { group: None, ..round })
+        }),
+    ];
+    let rates = interleave(&entries, rounds.into());
+    let Seen { latencies, groups, failed } = seen.take();
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    let ratios: Vec<_> =
+        rates[0].iter().zip(&rates[1]).map(|(ours, theirs)| ours / theirs).collect();
+    let [durable_tail, one_transaction_each_tail, relaxed_tail] =
+        latencies.map(|latencies| latencies.tail());
+    Ok(Row {
+        threads,
+        durable: median(&rates[0]),
+        relaxed: median(&rates[2]),
+        one_transaction_each: median(&rates[1]),
+        durable_is_faster: median(&ratios),
+        writes_a_group: median(&groups),
+        durable_tail,
+        relaxed_tail,
+        one_transaction_each_tail,
+    })
 }
 
 fn print(figures: &Figures) {
@@ -170,7 +201,7 @@ fn print(figures: &Figures) {
     let rows: Vec<_> = figures.rows.iter().map(row).collect();
     println!("{}\n", table(head, &rows));
     let head = ["threads", "a claim", "p50", "p99", "p99.9", "longest"];
-    let line = |threads: usize, way: &str, tail: Tail| {
+    let line = |threads: u8, way: &str, tail: Tail| {
         let Tail { p50_ns, p99_ns, p999_ns, max_ns, .. } = tail;
         let [p50, p99, p999, max] = [p50_ns, p99_ns, p999_ns, max_ns].map(time);
         [threads.to_string(), way.to_owned(), p50, p99, p999, max]
@@ -185,23 +216,22 @@ fn print(figures: &Figures) {
     println!("{}", table(head, &figures.rows.iter().flat_map(lines).collect::<Vec<_>>()));
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+/// A round of one way of claiming.
+struct Round {
+    /// Claims a second.
+    rate: f64,
+    latencies: Latencies,
+    /// Writes of a commit, on average, where that is known.
+    group: Option<f64>,
 }
 
-/// Claims a second of our store, how long each took, and writes a group.
-fn ours(
-    path: &Path,
-    tasks: usize,
-    threads: usize,
-    durability: Durability,
-) -> Result<((f64, Latencies), f64), Failed> {
+/// A round of our store.
+fn ours(path: &Path, tasks: u32, threads: u8, durability: Durability) -> Result<Round, Failed> {
     let store = SqliteStore::open(path, StoreOptions::default())?;
     let plan: Vec<_> = (0..tasks).map(|number| NewTask::new(number.to_string(), "x")).collect();
     store.create_plan("bench", &plan, Durability::Durable)?;
     let before = store.stats();
-    let claimed = claimed(tasks, threads, || {
+    let (rate, latencies) = claimed(tasks, threads, || {
         Ok(|agent: &str| {
             let claim = store.claim(agent, AGENT_TYPE, LEASE, durability)?;
             Ok(claim.map(|claim| claim.task.0))
@@ -209,68 +239,18 @@ fn ours(
     })?;
     let after = store.stats();
     let groups = (after.groups - before.groups).max(1);
-    Ok((claimed, (after.writes - before.writes) as f64 / groups as f64))
+    let group = (after.writes - before.writes) as f64 / groups as f64;
+    Ok(Round { rate, latencies, group: Some(group) })
 }
 
-/// Claims a second of the seeds' way, and how long each took.
-fn theirs(path: &Path, tasks: usize, threads: usize) -> Result<(f64, Latencies), Failed> {
-    SeedQueue::create(path, tasks)?;
-    claimed(tasks, threads, || {
-        let mut queue = SeedQueue::open(path)?;
+/// A round of the prototypes' way.
+fn theirs(path: &Path, tasks: u32, threads: u8) -> Result<Round, Failed> {
+    PrototypeQueue::create(path, tasks)?;
+    let (rate, latencies) = claimed(tasks, threads, || {
+        let mut queue = PrototypeQueue::open(path)?;
         Ok(move |agent: &str| queue.claim(agent))
-    })
-}
-
-/// Lets `threads` threads claim until nothing is left, and returns claims a second and how long each took.
-/// Every task must have been claimed once. `claimer` makes what one thread claims with.
-fn claimed<C: FnMut(&str) -> Result<Option<i64>, Failed>>(
-    tasks: usize,
-    threads: usize,
-    claimer: impl Fn() -> Result<C, Failed> + Sync,
-) -> Result<(f64, Latencies), Failed> {
-    let begin = Barrier::new(threads + 1);
-    let (elapsed, claims) = thread::scope(|scope| {
-        let agents: Vec<_> = (0..threads)
-            .map(|number| {
-                let (begin, claimer) = (&begin, &claimer);
-                scope.spawn(move || -> Result<(Vec<i64>, Latencies), Failed> {
-                    let agent = format!("agent {number}");
-                    let claimer = claimer();
-                    let (mut claims, mut latencies) = (Vec::new(), Latencies::new());
-                    // Behind the fallible part, so that nobody waits for a thread that has given up.
-                    begin.wait();
-                    let mut claim = claimer?;
-                    loop {
-                        let asked = Instant::now();
-                        let Some(task) = claim(&agent)? else { return Ok((claims, latencies)) };
-                        latencies.record(asked.elapsed());
-                        claims.push(task);
-                    }
-                })
-            })
-            .collect();
-        begin.wait();
-        let start = Instant::now();
-        let claims: Result<Vec<_>, Failed> = agents
-            .into_iter()
-            .map(|agent| agent.join().unwrap_or_else(|_| Err("an agent panicked".into())))
-            .collect();
-        (start.elapsed(), claims)
-    });
-    let mut latencies = Latencies::new();
-    let mut claims: Vec<i64> = claims?
-        .into_iter()
-        .flat_map(|(claims, of_thread)| {
-            latencies.add(&of_thread);
-            claims
-        })
-        .collect();
-    claims.sort_unstable();
-    claims.dedup();
-    if claims.len() != tasks {
-        return Err(format!("{} of {tasks} tasks were claimed", claims.len()).into());
-    }
-    Ok((tasks as f64 / elapsed.as_secs_f64(), latencies))
+    })?;
+    Ok(Round { rate, latencies, group: None })
 }
 
 #[cfg(test)]
@@ -282,20 +262,26 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+        let error = Cli::try_parse_from(["store", "--tasks", "0"]).unwrap_err().to_string();
+        assert!(error.contains("--tasks"), "{error}");
     }
 
     #[test]
-    fn both_claim_everything_once() {
-        let folder = tempfile::tempdir().unwrap();
+    fn every_way_claims_everything() {
         for threads in [1, 3] {
-            let path = |name: &str| folder.path().join(format!("{name} {threads}"));
-            for durability in [Durability::Durable, Durability::Relaxed] {
-                let name = format!("{durability:?}");
-                let ((rate, latencies), _) = ours(&path(&name), 40, threads, durability).unwrap();
-                assert!(rate > 0.0 && latencies.tail().p50_ns > 0);
+            let row = row(None, 40, threads, 2).unwrap();
+            assert!(row.durable > 0.0 && row.relaxed > 0.0 && row.one_transaction_each > 0.0);
+            assert!(row.durable_is_faster > 0.0 && row.writes_a_group >= 1.0, "{row:?}");
+            for tail in [row.durable_tail, row.relaxed_tail, row.one_transaction_each_tail] {
+                assert_eq!(tail.claims, 80, "{row:?}");
+                assert!(tail.p50_ns > 0, "{row:?}");
             }
-            let (rate, latencies) = theirs(&path("seed"), 40, threads).unwrap();
-            assert!(rate > 0.0 && latencies.tail().max_ns > 0);
         }
+    }
+
+    #[test]
+    fn a_round_that_fails_is_told() {
+        let nowhere = Path::new("/nowhere/to/write");
+        assert!(row(Some(nowhere), 4, 1, 2).is_err());
     }
 }

@@ -19,14 +19,16 @@ pub(crate) struct Tail {
     pub(crate) max_ns: u64,
 }
 
-impl Latencies {
+impl Default for Latencies {
     /// None yet.
-    pub(crate) fn new() -> Self {
+    fn default() -> Self {
         // Up to a minute, which is longer than a claim may wait, to three digits.
         let longest = Duration::from_mins(1).as_nanos() as u64;
         Self(Histogram::new_with_bounds(1, longest, 3).expect("bounds that a histogram can have"))
     }
+}
 
+impl Latencies {
     pub(crate) fn record(&mut self, took: Duration) {
         self.0.saturating_record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
     }
@@ -48,7 +50,7 @@ mod tests {
 
     #[test]
     fn percentiles_are_of_all_that_was_added() {
-        let (mut all, mut other) = (Latencies::new(), Latencies::new());
+        let (mut all, mut other) = (Latencies::default(), Latencies::default());
         (1..=999).for_each(|time| all.record(Duration::from_nanos(time)));
         other.record(Duration::from_millis(3));
         all.add(&other);

@@ -1,7 +1,8 @@
-//! The seeds' task queue, ported: a claim is one immediate transaction of one statement, with a write-ahead
-//! log, a busy timeout of 30 seconds, and a connection for each thread.
+//! The task queue of the prototypes, the lock-based Python systems that came before, ported: a claim is one
+//! immediate transaction of one statement, with a write-ahead log, a busy timeout of 30 seconds, and a
+//! connection for each thread.
 //!
-//! Two locks of the seeds are left out, because they only made threads of one process wait once more.
+//! Two locks of theirs are left out, because they only made threads of one process wait once more.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,13 +12,13 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 use crate::Failed;
 
 /// One thread's connection.
-pub(crate) struct SeedQueue {
+pub(crate) struct PrototypeQueue {
     connection: Connection,
 }
 
-impl SeedQueue {
+impl PrototypeQueue {
     /// Makes a database with so many tasks.
-    pub(crate) fn create(path: &Path, tasks: usize) -> Result<(), Failed> {
+    pub(crate) fn create(path: &Path, tasks: u32) -> Result<(), Failed> {
         let mut queue = Self::open(path)?;
         queue.connection.execute_batch(
             "CREATE TABLE tasks (
@@ -53,7 +54,7 @@ impl SeedQueue {
                 "UPDATE tasks SET status = 'assigned', assigned_to = ?1, assigned_at = unixepoch()
                  WHERE id = (
                      SELECT id FROM tasks
-                     WHERE status = 'pending' AND agent_type IN ('any', 'claude')
+                     WHERE status = 'pending' AND agent_type IN ('any', 'coder')
                      ORDER BY priority DESC, id LIMIT 1)
                  RETURNING id",
             )?
