@@ -1,6 +1,6 @@
 //! What agents share: names, block tables, states, plans, tasks, output, slots, inboxes, time limits.
 //!
-//! The operations that the seeds had, too, are measured through [`Work`] beside the locked ports and the
+//! The operations that the prototypes had, too, are measured through [`Work`] beside the locked ports and the
 //! event queue; an iteration is one step of each thread. The rest of the interface follows, one thread.
 
 mod support;
@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use latchless::{
-    AdaptiveLimit, AgentBlocks, AgentId, AgentState, BlockTables, Directory, Inbox, Outbox,
-    PlanContext, SpawnSlots, StateMachine, Tick,
+    AdaptiveLimit, AgentBlocks, AgentId, AgentState, BlockHandle, BlockTables, Directory, Inbox,
+    Outbox, PlanContext, SpawnSlots, StateMachine, Tick,
 };
 use latchless_benches::agents::{Work, WorkVisitor, visit};
 use latchless_benches::measure::counted_steps;
 
-use crate::support::{Setting, pool, quick};
+use crate::support::{LAYER, Setting, pool, quick};
 
 struct Beside<'a> {
     criterion: &'a mut Criterion,
@@ -58,6 +58,19 @@ fn directory(criterion: &mut Criterion) {
             directory.unregister(&new)
         });
     });
+    let pool = directory.pool();
+    let held = directory.get(&known).expect("it was just registered");
+    group.bench_function("free an agent with 48 blocks", |bencher| {
+        bencher.iter_batched(
+            || {
+                let mut handles = [BlockHandle::default(); 48];
+                pool.allocate_handles(held, LAYER, &mut handles).expect("there is room");
+            },
+            |()| directory.free_agent(black_box(&known)),
+            BatchSize::PerIteration,
+        );
+    });
+    group.bench_function("length", |bencher| bencher.iter(|| directory.len()));
     group.bench_function("contention", |bencher| bencher.iter(|| directory.contention()));
     group.finish();
 }
@@ -76,7 +89,15 @@ fn tables(criterion: &mut Criterion) {
         let replace = |table| access.replace(table).expect("the agent is there");
         bencher.iter_batched(table, replace, BatchSize::SmallInput);
     });
+    group.bench_function("collect", |bencher| bencher.iter(|| access.collect()));
     group.bench_function("pins", |bencher| bencher.iter(|| tables.pins()));
+    group.bench_function("remove", |bencher| {
+        bencher.iter_batched(
+            || access.replace(table()).expect("the agent is there"),
+            |_| access.remove(black_box(agent)),
+            BatchSize::PerIteration,
+        );
+    });
     group.finish();
 }
 
@@ -90,7 +111,30 @@ fn states(criterion: &mut Criterion) {
     group.bench_function("completion flag", |bencher| {
         bencher.iter(|| machine.set_completion(black_box(true)));
     });
+    group.bench_function("is completed", |bencher| {
+        bencher.iter(|| black_box(&machine).is_completed());
+    });
     group.bench_function("retries", |bencher| bencher.iter(|| machine.retries()));
+    let moved = StateMachine::new();
+    group.bench_function("transition from what was seen", |bencher| {
+        bencher.iter(|| {
+            let seen = moved.snapshot();
+            let to = seen.state().followers()[0];
+            moved.transition_from(seen, black_box(to)).expect("nobody else moves it")
+        });
+    });
+    group.bench_function("completion flag of what was seen", |bencher| {
+        bencher.iter(|| {
+            let seen = moved.snapshot();
+            let other = !seen.completion_detected();
+            moved.set_completion_from(seen, black_box(other)).expect("nobody else moves it")
+        });
+    });
+    let stale = moved.snapshot();
+    moved.set_completion(!stale.completion_detected());
+    group.bench_function("overtaken", |bencher| {
+        bencher.iter(|| moved.set_completion_from(black_box(stale), true).is_err());
+    });
     group.finish();
 }
 
@@ -108,8 +152,13 @@ fn plans(criterion: &mut Criterion) {
     });
     let plan = PlanContext::<u64>::new();
     let first = plan.start().expect("the first");
+    group.bench_function("newest", |bencher| bencher.iter(|| black_box(&plan).newest()));
     group.bench_function("is sealed", |bencher| bencher.iter(|| plan.is_sealed(black_box(first))));
     group.bench_function("contention", |bencher| bencher.iter(|| plan.contention()));
+    plan.seal(first).expect("it is open").for_each(drop);
+    group.bench_function("record, refused because the newest is sealed", |bencher| {
+        bencher.iter(|| plan.record(black_box(1)).is_err());
+    });
     group.finish();
 }
 
@@ -123,6 +172,8 @@ fn outboxes(criterion: &mut Criterion) {
         });
     });
     group.bench_function("length", |bencher| bencher.iter(|| outbox.len()));
+    group.bench_function("dropped", |bencher| bencher.iter(|| outbox.dropped()));
+    group.bench_function("snapshot", |bencher| bencher.iter(|| outbox.snapshot()));
     group.bench_function("contention", |bencher| bencher.iter(|| outbox.contention()));
     let inbox = Inbox::with_capacity(64);
     group.bench_function("inbox: 8 pushes, all taken at once", |bencher| {
@@ -132,6 +183,11 @@ fn outboxes(criterion: &mut Criterion) {
             }
             inbox.take_all().sum::<u64>()
         });
+    });
+    let full = Inbox::with_capacity(1);
+    full.push(1_u64).expect("the first");
+    group.bench_function("inbox: refused because it is full", |bencher| {
+        bencher.iter(|| full.push(black_box(2)).is_err());
     });
     group.finish();
 }
@@ -147,7 +203,20 @@ fn slots(criterion: &mut Criterion) {
     group.bench_function("clean up the silent", |bencher| {
         bencher.iter(|| slots.clean_up_silent(black_box(Tick(3)), 1_000));
     });
+    group.bench_function("reserve and clean up", |bencher| {
+        bencher.iter(|| {
+            let slot = slots.reserve(black_box(Tick(1))).expect("there is a slot");
+            assert!(slots.clean_up(slot.id()), "nobody else ends it");
+        });
+    });
+    group.bench_function("running", |bencher| bencher.iter(|| slots.running()));
+    group.bench_function("snapshot", |bencher| bencher.iter(|| slots.snapshot()));
     group.bench_function("contention", |bencher| bencher.iter(|| slots.contention()));
+    let taken = SpawnSlots::new(1).expect("a possible limit");
+    let _only = taken.reserve(Tick(1)).expect("the first");
+    group.bench_function("refused", |bencher| {
+        bencher.iter(|| taken.reserve(black_box(Tick(1))).is_err());
+    });
     group.finish();
 }
 
@@ -157,6 +226,12 @@ fn limits(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("adaptive limit");
     group.bench_function("observe", |bencher| {
         bencher.iter(|| limit.observe(black_box(Duration::from_millis(30))));
+    });
+    group.bench_function("observe, and expired", |bencher| {
+        bencher.iter(|| {
+            limit.observe(Duration::from_millis(1));
+            limit.expired(black_box(limit.limit()))
+        });
     });
     group.bench_function("limit", |bencher| bencher.iter(|| black_box(&limit).limit()));
     group.bench_function("estimate", |bencher| bencher.iter(|| black_box(&limit).estimate()));

@@ -1,4 +1,5 @@
-//! The rest of the pool's interface, one thread: what is done to leases, names, limits, waiting, looking.
+//! The rest of the pool's interface, one thread: what is done to leases, handles, agents, the whole; looking.
+//! Waiting has a file of its own.
 
 mod support;
 
@@ -6,8 +7,8 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use latchless::{BlockHandle, BlockLease, LatencyHistogram, LayerId, Timed};
-use latchless_benches::REQUESTS;
+use latchless::{BlockHandle, BlockLease, BlockPool, LatencyHistogram, LayerId, PoolConfig, Timed};
+use latchless_benches::{BLOCKS, REQUESTS};
 
 use crate::support::{LAYER, Setting, pool, quick};
 
@@ -46,6 +47,10 @@ fn leases(criterion: &mut Criterion) {
     group.bench_function("sequence of 512 tokens", |bencher| {
         bencher.iter(|| pool.allocate_sequence(agent, black_box(512)).expect("there is room"));
     });
+    group.bench_function("owned sequence of 512 tokens", |bencher| {
+        let sequence = || pool.allocate_sequence_owned(agent, black_box(512));
+        bencher.iter(|| sequence().expect("there is room"));
+    });
     group.bench_function("refused", |bencher| {
         let all = lease(pool.usage().free);
         bencher.iter(|| pool.allocate(agent, LAYER, black_box(8)).map(drop));
@@ -77,6 +82,12 @@ fn handles(criterion: &mut Criterion) {
             pool.free(agent, &handles).expect("they are ours");
         });
     }
+    group.bench_function("refused, because they are stale/48", |bencher| {
+        let mut handles = [BlockHandle::default(); 48];
+        pool.allocate_handles(agent, LAYER, &mut handles).expect("there is room");
+        pool.free(agent, &handles).expect("they are ours");
+        bencher.iter(|| pool.free(agent, black_box(&handles)).is_err());
+    });
     group.finish();
 }
 
@@ -116,21 +127,28 @@ fn agents(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn waiting(criterion: &mut Criterion) {
-    let Setting { pool, agent, .. } = pool();
-    let mut group = criterion.benchmark_group("waiting");
-    group.bench_function("granted at once/8", |bencher| {
-        bencher.iter(|| {
-            pool.allocate_within(agent, LAYER, black_box(8), Duration::from_secs(1))
-                .expect("there is room")
-        });
+fn pools(criterion: &mut Criterion) {
+    let Setting { pool, agent, other, spec } = pool();
+    let mut group = criterion.benchmark_group("whole pool");
+    group.bench_function("new", |bencher| {
+        let new = || BlockPool::new(PoolConfig::new(black_box(BLOCKS), spec.clone()));
+        bencher.iter_with_large_drop(|| new().expect("a possible pool"));
     });
-    let all = pool.allocate(agent, LAYER, pool.usage().free).expect("all of it");
-    group.bench_function("given up at once/8", |bencher| {
-        bencher.iter(|| pool.allocate_within(agent, LAYER, black_box(8), Duration::ZERO).map(drop));
+    group.bench_function("reconfigure", |bencher| {
+        bencher.iter(|| pool.reconfigure(black_box(&spec)).expect("no block is out"));
     });
-    group.bench_function("who waits", |bencher| bencher.iter(|| pool.waiting()));
-    drop(all);
+    group.bench_function("force clear, 2 agents with 48 blocks each", |bencher| {
+        bencher.iter_batched(
+            || {
+                for agent in [agent, other] {
+                    let mut handles = [BlockHandle::default(); 48];
+                    pool.allocate_handles(agent, LAYER, &mut handles).expect("there is room");
+                }
+            },
+            |()| pool.force_clear(),
+            BatchSize::PerIteration,
+        );
+    });
     group.finish();
 }
 
@@ -142,6 +160,10 @@ fn looking(criterion: &mut Criterion) {
     group.bench_function("used by", |bencher| bencher.iter(|| pool.used_by(black_box(agent))));
     group.bench_function("census", |bencher| bencher.iter(|| pool.census()));
     group.bench_function("counters", |bencher| bencher.iter(|| pool.counters()));
+    group.bench_function("snapshot", |bencher| bencher.iter(|| pool.snapshot()));
+    group.bench_function("largest batch", |bencher| {
+        bencher.iter(|| pool.max_batch_size(black_box(512)));
+    });
     group.bench_function("model", |bencher| bencher.iter(|| pool.model()));
     group.bench_function("reconfigure, refused", |bencher| {
         bencher.iter(|| pool.reconfigure(black_box(&spec)).is_ok());
@@ -156,6 +178,16 @@ fn timed(criterion: &mut Criterion) {
     group.bench_function("allocate and free, with their latencies recorded/8", |bencher| {
         bencher.iter(|| timed.allocate(agent, LAYER, black_box(8)).expect("there is room"));
     });
+    group.bench_function("sequence of 512 tokens", |bencher| {
+        bencher.iter(|| timed.allocate_sequence(agent, black_box(512)).expect("there is room"));
+    });
+    group.bench_function("free by handles/48", |bencher| {
+        let mut handles = [BlockHandle::default(); 48];
+        bencher.iter(|| {
+            pool.allocate_handles(agent, LAYER, &mut handles).expect("there is room");
+            timed.free(agent, &handles).expect("they are ours")
+        });
+    });
     let histogram = LatencyHistogram::new();
     group.bench_function("record a latency", |bencher| {
         bencher.iter(|| histogram.record(black_box(Duration::from_nanos(700))));
@@ -169,6 +201,6 @@ fn timed(criterion: &mut Criterion) {
 criterion_group! {
     name = benches;
     config = quick();
-    targets = leases, handles, agents, waiting, looking, timed
+    targets = leases, handles, agents, pools, looking, timed
 }
 criterion_main!(benches);

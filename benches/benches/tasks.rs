@@ -7,8 +7,8 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use latchless::{
-    AgentType, Claim, NewTask, Priority, TaskGraph, TaskId, TaskQueue, TaskQueueConfig, Tick,
-    WorkerId,
+    AgentType, Claim, NewTask, Priority, Reclaimed, TaskGraph, TaskId, TaskQueue, TaskQueueConfig,
+    Tick, WorkerId,
 };
 
 use crate::support::quick;
@@ -30,6 +30,12 @@ fn forget(queue: &TaskQueue<u64>, claim: &Claim<u64>) {
     queue.forget(claim.task()).expect("it was just completed");
 }
 
+fn fail(queue: &TaskQueue<u64>, claim: &Claim<u64>) {
+    queue.start(claim).expect("it was just claimed");
+    queue.fail(black_box(claim)).expect("it was just started");
+    queue.forget(claim.task()).expect("it has just failed");
+}
+
 fn claims(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("task");
     let queue = queue();
@@ -49,19 +55,29 @@ fn claims(criterion: &mut Criterion) {
     group.bench_function("claim where there is nothing", |bencher| {
         bencher.iter(|| queue.claim(black_box(WORKER), AgentType(1), Tick(0)).is_none());
     });
-    queue.submit(NewTask::new(1)).expect("there is room");
-    group.bench_function("claim and give back", |bencher| {
+    // A task has three attempts: each iteration needs one of its own.
+    group.bench_function("submit, claim, give back; claim again and finish", |bencher| {
         bencher.iter(|| {
-            let claim = claim(&queue);
-            queue.give_back(black_box(&claim)).expect("it was just claimed");
+            queue.submit(NewTask::new(1)).expect("there is room");
+            let given_up = claim(&queue);
+            queue.give_back(black_box(&given_up)).expect("it was just claimed");
+            forget(&queue, &claim(&queue));
         });
     });
+    group.bench_function("submit, claim, start, fail, forget", |bencher| {
+        bencher.iter(|| {
+            queue.submit(NewTask::new(1)).expect("there is room");
+            fail(&queue, &claim(&queue));
+        });
+    });
+    queue.submit(NewTask::new(1)).expect("there is room");
     let held = claim(&queue);
     queue.start(&held).expect("it was just claimed");
     group.bench_function("renew", |bencher| {
         bencher.iter(|| queue.renew(black_box(&held), Tick(5)).expect("it is being done"));
     });
     group.bench_function("status", |bencher| bencher.iter(|| queue.status(black_box(held.task()))));
+    group.bench_function("snapshot", |bencher| bencher.iter(|| queue.snapshot()));
     group.bench_function("counts", |bencher| bencher.iter(|| queue.counts()));
     group.bench_function("contention", |bencher| bencher.iter(|| queue.contention()));
     group.bench_function("oldest pending", |bencher| {
@@ -69,6 +85,43 @@ fn claims(criterion: &mut Criterion) {
     });
     group.bench_function("take back what expired, nothing has", |bencher| {
         bencher.iter(|| queue.reclaim_expired(black_box(Tick(9))));
+    });
+    group.finish();
+}
+
+/// Both walk over the slots, so most of their time is the walk's.
+fn reclaims(criterion: &mut Criterion) {
+    let queue = queue();
+    let mut group = criterion.benchmark_group("reclaim");
+    let mut back = |name, reclaim: &dyn Fn() -> Vec<Reclaimed>| {
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                queue.submit(NewTask::new(1)).expect("there is room");
+                drop(claim(&queue));
+                assert_eq!(black_box(reclaim()).len(), 1, "one was claimed");
+                forget(&queue, &claim(&queue));
+            });
+        });
+    };
+    back("submit, claim, take back what expired; claim again and finish", &|| {
+        queue.reclaim_expired(Tick(10_000))
+    });
+    back("submit, claim, take back a dead worker's; claim again and finish", &|| {
+        queue.reclaim_worker(WORKER)
+    });
+    group.finish();
+}
+
+fn refusals(criterion: &mut Criterion) {
+    let full = TaskQueue::new(TaskQueueConfig::new(1)).expect("a possible queue");
+    full.submit(NewTask::new(1_u64)).expect("the first");
+    let mut group = criterion.benchmark_group("task, refused");
+    group.bench_function("the queue is full", |bencher| {
+        bencher.iter(|| full.submit(black_box(NewTask::new(2))).is_err());
+    });
+    group.bench_function("another type than there is", |bencher| {
+        let task = || NewTask::new(2).for_type(AgentType(9));
+        bencher.iter(|| full.submit(black_box(task())).is_err());
     });
     group.finish();
 }
@@ -109,12 +162,22 @@ fn graphs(criterion: &mut Criterion) {
         };
         bencher.iter_batched(chain, work, BatchSize::SmallInput);
     });
+    group.bench_function("submit 16 in a chain, and fail the first", |bencher| {
+        let work = |graph| {
+            let ids: Vec<TaskId> = queue.submit_graph(graph).expect("there is room");
+            fail(&queue, &claim(&queue));
+            for id in &ids[1..] {
+                queue.forget(*id).expect("it failed with the first");
+            }
+        };
+        bencher.iter_batched(chain, work, BatchSize::SmallInput);
+    });
     group.finish();
 }
 
 criterion_group! {
     name = benches;
     config = quick();
-    targets = claims, graphs
+    targets = claims, reclaims, refusals, graphs
 }
 criterion_main!(benches);
