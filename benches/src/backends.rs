@@ -1,6 +1,6 @@
 //! The list of what is measured.
 
-use crate::baseline::{EventQueue, MutexBare, MutexOwner, ParkingLot, SeedPort, Std};
+use crate::baseline::{EventQueue, LockedPort, MutexBare, MutexOwner, ParkingLot, Std};
 use crate::latchless_pool::{Handles, Leases};
 use crate::peer::ArrayQueuePlain;
 use crate::{Churn, Contender};
@@ -25,7 +25,7 @@ pub fn all(visitor: &mut impl Visitor) {
     visitor.visit::<MutexOwner>();
     visitor.visit::<MutexBare<ParkingLot>>();
     visitor.visit::<MutexBare<Std>>();
-    visitor.visit::<SeedPort>();
+    visitor.visit::<LockedPort>();
     visitor.visit::<EventQueue>();
     visitor.visit::<ArrayQueuePlain>();
     #[cfg(feature = "kvbm")]

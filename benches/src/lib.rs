@@ -4,8 +4,8 @@
 //!   list of them;
 //! - [`latchless_pool`] is ours, by leases and by handles;
 //! - [`agents`] is what agents do beside that: transitions, claims, changes, output, ours and as it was;
-//! - [`baseline`] is what a careful engineer would write with a mutex or one owning thread, and what the seeds
-//!   did; [`peer`] is what others have published;
+//! - [`baseline`] is what a careful engineer would write with a mutex or one owning thread, and what the
+//!   prototypes did; [`peer`] is what others have published;
 //! - [`measure`] runs pairs of take and give back on pinned threads that begin together: throughput;
 //! - [`tails`] stops and starves threads: the worst latencies;
 //! - [`report`] tells it: tables in Markdown, JSON, and pictures in SVG;

@@ -62,8 +62,8 @@ pub fn visit(visitor: &mut impl WorkVisitor) {
 /// The name of our own backend.
 pub const LATCHLESS: &str = "latchless";
 
-/// The name of the ports of the seeds' locked systems.
-pub const LOCKED: &str = "seed_port";
+/// The name of the ports of the prototypes' locked systems.
+pub const LOCKED: &str = "locked_port";
 
 /// The name of the single event queue: one thread owns the state, the others send it events.
 pub const EVENT_QUEUE: &str = "event_queue";

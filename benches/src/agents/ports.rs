@@ -1,4 +1,4 @@
-//! The seeds' systems, as they stand.
+//! The prototypes' systems, as they stand.
 
 use latchless::AgentState;
 

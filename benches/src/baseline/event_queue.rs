@@ -1,5 +1,5 @@
-//! The alternative that the seeds name for their state machine, for a pool: a single event queue. Nothing is
-//! locked, because one thread owns the list; the others send it events and wait for its answers.
+//! The alternative that the prototypes name for their state machine, for a pool: a single event queue. Nothing
+//! is locked, because one thread owns the list; the others send it events and wait for its answers.
 
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{self, JoinHandle};

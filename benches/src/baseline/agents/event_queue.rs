@@ -1,5 +1,5 @@
-//! The alternative that the seeds name: a single event queue. One thread owns the state, and everybody else
-//! sends it events and waits for the answers.
+//! The alternative that the prototypes name: a single event queue. One thread owns the state, and everybody
+//! else sends it events and waits for the answers.
 
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};

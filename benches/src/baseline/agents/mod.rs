@@ -1,10 +1,10 @@
-//! The agents' side of the seeds, the prototypes with locks that Latchless replaces, as it stood: the same
-//! locks around the same containers. What Python's containers do by name is done by name here;
+//! The agents' side of the prototypes, the lock-based Python systems that came before, ported as it stood:
+//! the same locks around the same containers. What Python's containers do by name is done by name here;
 //! a database is a map.
 //!
 //! Python's `Lock` and `RLock` are [`std::sync::Mutex`]: no port takes one of them twice. What a lock guards
-//! is a type of its own, so that an [`Owner`] can have it without the lock: the alternative that the seeds
-//! name.
+//! is a type of its own, so that an [`Owner`] can have it without the lock: the alternative that the
+//! prototypes name.
 
 mod event_queue;
 mod outbox;

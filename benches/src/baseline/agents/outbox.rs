@@ -1,4 +1,4 @@
-//! The output queues of the seeds' spawner.
+//! The output queues of the prototypes' spawner.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;

@@ -1,4 +1,4 @@
-//! The seeds' plan context, with the lock that it asks for.
+//! The prototypes' plan context, with the lock that it asks for.
 
 use std::collections::HashMap;
 use std::sync::Mutex;

@@ -1,4 +1,4 @@
-//! The seeds' state machine, with its lock.
+//! The prototypes' state machine, with its lock.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;

@@ -1,4 +1,4 @@
-//! The seeds' task queue, with its lock.
+//! The prototypes' task queue, with its lock.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;

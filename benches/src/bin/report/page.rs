@@ -160,7 +160,7 @@ fn tails(tails: &Tails) -> String {
 
 fn agents(agents: &Agents) -> String {
     let mut text = format!(
-        "{}; median of {} rounds of {} ms. Times `seed_port`, and in brackets million operations a second:\n",
+        "{}; median of {} rounds of {} ms. Times `locked_port`, and in brackets million operations a second:\n",
         agents.machine, agents.rounds, agents.slice_ms
     );
     let mut threads: Vec<u32> = agents.rows.iter().map(|row| row.threads).collect();

@@ -1,4 +1,4 @@
-//! The seeds' pool as it stands: one lock, an id at a time, an object for every block.
+//! The prototypes' pool as it stands: one lock, an id at a time, an object for every block.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,7 +15,7 @@ const LAYER: u16 = 0;
 /// Like its model it charges agents and refuses a foreign block. Two things are mended, or it could not
 /// be compared: a bad block leaves everything as it was, and a refusal tells how many were free.
 #[derive(Debug)]
-pub struct SeedPort {
+pub struct LockedPort {
     state: Mutex<State>,
     total: u32,
     agents: AtomicU32,
@@ -27,7 +27,7 @@ struct State {
     agent_blocks: HashMap<String, HashSet<u32>>,
 }
 
-/// A block of a layer. The seeds' object carries its tensors; here they are a buffer that nobody fills.
+/// A block of a layer. The prototypes' object carries its tensors; here they are a buffer that nobody fills.
 #[derive(Debug)]
 struct KvBlock {
     block_id: u32,
@@ -40,20 +40,20 @@ struct KvBlock {
 
 /// An agent by name, and its blocks.
 #[derive(Debug)]
-pub struct SeedHand {
+pub struct LockedHand {
     agent: String,
     blocks: Vec<KvBlock>,
 }
 
-impl SeedPort {
+impl LockedPort {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Contender for SeedPort {
-    const NAME: &'static str = "seed_port";
-    type Hand<'pool> = SeedHand;
+impl Contender for LockedPort {
+    const NAME: &'static str = "locked_port";
+    type Hand<'pool> = LockedHand;
 
     fn new(blocks: u32) -> Self {
         let free_list = (0..blocks).rev().collect();
@@ -61,13 +61,13 @@ impl Contender for SeedPort {
         Self { state: Mutex::new(state), total: blocks, agents: AtomicU32::new(0) }
     }
 
-    fn hand(&self) -> SeedHand {
+    fn hand(&self) -> LockedHand {
         // Relaxed: only uniqueness matters.
         let number = self.agents.fetch_add(1, Ordering::Relaxed);
-        SeedHand { agent: format!("agent_{number}"), blocks: Vec::new() }
+        LockedHand { agent: format!("agent_{number}"), blocks: Vec::new() }
     }
 
-    fn take(&self, hand: &mut SeedHand, blocks: u32) -> Result<(), Exhausted> {
+    fn take(&self, hand: &mut LockedHand, blocks: u32) -> Result<(), Exhausted> {
         let mut state = self.lock();
         let available = state.free_list.len() as u32;
         if available < blocks {
@@ -90,7 +90,7 @@ impl Contender for SeedPort {
         Ok(())
     }
 
-    fn give_back(&self, hand: &mut SeedHand) -> Result<(), ReturnError> {
+    fn give_back(&self, hand: &mut LockedHand) -> Result<(), ReturnError> {
         if hand.blocks.is_empty() {
             return Ok(());
         }
@@ -123,13 +123,13 @@ mod tests {
 
     #[test]
     fn is_a_contender() {
-        takes_all_or_nothing::<SeedPort>();
-        loses_nothing::<SeedPort>();
+        takes_all_or_nothing::<LockedPort>();
+        loses_nothing::<LockedPort>();
     }
 
     #[test]
     fn a_foreign_block_gives_nothing_back() {
-        let pool = SeedPort::new(10);
+        let pool = LockedPort::new(10);
         let (mut hand, mut stranger) = (pool.hand(), pool.hand());
         pool.take(&mut hand, 3).unwrap();
         pool.take(&mut stranger, 2).unwrap();
