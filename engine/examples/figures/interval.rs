@@ -1,4 +1,8 @@
 //! The time between tokens of four requests while a long prompt comes in, with a target and without.
+//!
+//! Each of the two runs has a baseline of its own: the steps of the four alone, half of them before the prompt
+//! and half of them after it. By then the four answers have grown, and their batches take longer: a prompt that
+//! takes many batches would be blamed for that by a baseline from before.
 
 use std::error::Error;
 use std::time::{Duration, Instant};
@@ -17,6 +21,7 @@ const CELLS: u32 = 12_288;
 
 /// How long steps took, and how many the prompt needed.
 struct Measured {
+    /// The baseline: before the prompt and after it.
     without: Vec<Duration>,
     with: Vec<Duration>,
 }
@@ -85,6 +90,7 @@ pub(crate) fn measure(bench: &Bench, report: &mut Report) -> Result<(), Box<dyn 
         for (percent, share, wanted) in [("p50", 0.5, None), ("p99", 0.99, wanted)] {
             let alone = percentile(&mut measured.without, share);
             let with = percentile(&mut measured.with, share);
+            report.add(GROUP, format!("{percent} without it, {name}"), millis(alone), "ms", None);
             let figure = format!("{percent} with a prompt of {LONG} tokens, {name}");
             report.add(GROUP, figure, millis(with), "ms", None);
             let figure = format!("{percent} with the prompt ÷ without, {name}");
