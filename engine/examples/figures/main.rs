@@ -10,6 +10,7 @@
 mod frozen;
 mod interval;
 mod latency;
+mod machine;
 mod memory;
 mod overhead;
 mod plain;

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::machine;
+
 /// One figure.
 #[derive(Debug, Serialize, Deserialize)]
 struct Row {
@@ -23,6 +25,7 @@ struct Row {
 /// All figures of a run; each is printed as soon as it is there.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Report {
+    machine: String,
     model: String,
     quick: bool,
     cores: usize,
@@ -35,10 +38,11 @@ impl Report {
     pub(crate) fn new(model: &Path, quick: bool, silent: bool) -> Self {
         let stem = model.file_stem().unwrap_or_default().to_string_lossy();
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let machine = machine::describe();
         if !silent {
-            println!("{stem}, {cores} cores{}", if quick { ", a short run" } else { "" });
+            println!("{machine}; {stem}{}", if quick { ", a short run" } else { "" });
         }
-        Self { model: stem.into_owned(), quick, cores, rows: Vec::new(), silent }
+        Self { machine, model: stem.into_owned(), quick, cores, rows: Vec::new(), silent }
     }
 
     pub(crate) fn add(
