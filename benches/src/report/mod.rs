@@ -11,7 +11,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 pub use self::chart::{Chart, Line, Panel};
-pub use self::table::table;
+pub use self::table::{table, table_of};
 
 /// A file that could not be written.
 #[derive(Debug, Error)]

@@ -3,26 +3,33 @@
 /// A table whose first column is text and whose others are figures. Columns are as wide as they must be,
 /// so that it can be read as it stands too.
 pub fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
-    let mut widths = head.map(|cell| cell.chars().count().max(4));
+    table_of(&head, rows)
+}
+
+/// The same with a number of columns that only the figures know. Rows are as long as the head.
+pub fn table_of<R: AsRef<[String]>>(head: &[&str], rows: &[R]) -> String {
+    let mut widths: Vec<_> = head.iter().map(|cell| cell.chars().count().max(4)).collect();
     for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
+        for (width, cell) in widths.iter_mut().zip(row.as_ref()) {
             *width = cell.chars().count().max(*width);
         }
     }
-    let rule: [String; N] = std::array::from_fn(|i| {
-        let dashes = "-".repeat(widths[i] - usize::from(i > 0));
+    let rule = |(i, width): (usize, &usize)| {
+        let dashes = "-".repeat(width - usize::from(i > 0));
         if i == 0 { dashes } else { dashes + ":" }
-    });
-    let line = |cells: [&str; N]| {
+    };
+    let rule: Vec<_> = widths.iter().enumerate().map(rule).collect();
+    let line = |cells: &[&str]| {
         let mut line = String::from("|");
-        for (i, (cell, width)) in cells.into_iter().zip(widths).enumerate() {
+        for (i, (cell, width)) in cells.iter().zip(&widths).enumerate() {
             let cell = if i == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") };
             line = line + " " + &cell + " |";
         }
         line + "\n"
     };
-    let mut text = line(head) + &line(rule.each_ref().map(String::as_str));
-    text.extend(rows.iter().map(|row| line(row.each_ref().map(String::as_str))));
+    let texts = |cells: &[String]| line(&cells.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut text = line(head) + &texts(&rule);
+    text.extend(rows.iter().map(|row| texts(row.as_ref())));
     text
 }
 

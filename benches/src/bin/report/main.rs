@@ -6,6 +6,7 @@
 mod page;
 mod pictures;
 mod read;
+mod wanted;
 
 use std::fs;
 use std::io;

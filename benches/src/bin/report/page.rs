@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, UNIX_EPOCH};
 
-use latchless_benches::report::{figure, table, time};
+use latchless_benches::report::{figure, table, table_of, time};
 
+use crate::pictures::distinct;
 use crate::read::{Agents, Engine, Figures, Instructions, PoolFigures, Run, Store, Tails};
+use crate::wanted::falls_short;
 
 /// The prose. What is in braces is put in.
 const TEMPLATE: &str = include_str!("page.md");
@@ -16,7 +18,7 @@ pub(crate) fn write(figures: &Figures) -> String {
         ("{runs}", runs(&figures.runs)),
         ("{pool}", tell(figures.pool.as_ref(), POOL, pool)),
         ("{tails}", tell(figures.tails.as_ref(), TAILS, tails)),
-        ("{agents}", tell(figures.agents.as_ref(), AGENTS, agents)),
+        ("{agents}", tell(figures.agents.as_ref(), "", agents)),
         ("{store}", tell(figures.store.as_ref(), STORE, store)),
         ("{instructions}", tell(figures.instructions.as_ref(), "", instructions)),
         ("{engine}", tell(figures.engine.as_ref(), "", engine)),
@@ -31,8 +33,9 @@ pub(crate) fn write(figures: &Figures) -> String {
 const POOL: &str = "![Pairs of allocate and free a second, by threads](pool-scaling.svg)\n\n";
 const TAILS: &str = "![Latency by percentile under priority inversion](inversion.svg)\n\n\
                      ![Latency by percentile beside stopped threads](freeze.svg)\n\n";
-const AGENTS: &str = "![Operations of agents a second, by threads](agents-scaling.svg)\n\n\
-                      ![Latency of agents' operations under priority inversion](agents-inversion.svg)\n\n";
+const AGENTS: &str = "![Operations of agents a second, by threads](agents-scaling.svg)\n\n";
+const AGENTS_INVERSION: &str =
+    "![Latency of agents' operations under priority inversion](agents-inversion.svg)\n\n";
 const STORE: &str = "![Claims a second, by threads](store.svg)\n\n";
 
 /// A part that was measured, with its pictures, or that it was not.
@@ -75,9 +78,7 @@ fn pool(pool: &PoolFigures) -> String {
          a second:\n",
         pool.machine, pool.pool_blocks, pool.rounds, pool.slice_ms
     );
-    let mut threads: Vec<u32> = pool.rows.iter().map(|row| row.threads).collect();
-    threads.dedup();
-    for threads in threads {
+    for threads in distinct(&pool.rows, |row| row.threads) {
         let sizes = [1, 8, 48, 512];
         let at = |backend: &str, n: u32| {
             let mut rows = pool.rows.iter();
@@ -132,9 +133,7 @@ fn pool(pool: &PoolFigures) -> String {
 
 fn tails(tails: &Tails) -> String {
     let mut text = format!("{}; {} blocks a request.\n", tails.machine, tails.blocks_a_request);
-    let mut scenarios: Vec<&str> = tails.rows.iter().map(|row| row.scenario.as_str()).collect();
-    scenarios.dedup();
-    for scenario in scenarios {
+    for scenario in distinct(&tails.rows, |row| row.scenario.clone()) {
         let rows = tails.rows.iter().filter(|row| row.scenario == scenario);
         let ours = rows.clone().find(|row| row.backend == "latchless").map(|row| row.max_ns);
         let lines: Vec<_> = rows
@@ -150,8 +149,15 @@ fn tails(tails: &Tails) -> String {
                 [bold(&row.backend), longest, p50, p99, p999, p9999, long]
             })
             .collect();
-        let head =
-            [scenario, "longest, times ours", "p50", "p99", "p99.9", "p99.99", "of 20 ms and more"];
+        let head = [
+            &scenario,
+            "longest, times ours",
+            "p50",
+            "p99",
+            "p99.9",
+            "p99.99",
+            "of 20 ms and more",
+        ];
         text += "\n";
         text += &table(head, &lines);
     }
@@ -159,38 +165,36 @@ fn tails(tails: &Tails) -> String {
 }
 
 fn agents(agents: &Agents) -> String {
+    let inversion = if agents.inversion.is_empty() { "" } else { AGENTS_INVERSION };
     let mut text = format!(
-        "{}; median of {} rounds of {} ms. Times `locked_port`, and in brackets million operations a second:\n",
+        "{AGENTS}{inversion}{}; median of {} rounds of {} ms. Times `locked_port`, and in brackets million operations a second:\n",
         agents.machine, agents.rounds, agents.slice_ms
     );
-    let mut threads: Vec<u32> = agents.rows.iter().map(|row| row.threads).collect();
-    threads.dedup();
-    let mut pairs: Vec<(&str, &str)> =
-        agents.rows.iter().map(|row| (row.operation.as_str(), row.backend.as_str())).collect();
-    let all = pairs.len() / threads.len().max(1);
-    pairs.truncate(all);
-    // As many columns as the table has to have: the first, the middle and the last numbers of threads.
+    let threads = distinct(&agents.rows, |row| row.threads);
+    let pairs = distinct(&agents.rows, |row| (row.operation.clone(), row.backend.clone()));
+    // No more columns than a page is wide: the first ones, the middle and the last numbers of threads.
     let columns = [0, 1, threads.len() / 2, threads.len().saturating_sub(1)];
-    let columns = columns.map(|i| threads.get(i).or(threads.last()).copied().unwrap_or(1));
+    let columns = distinct(&columns, |i| threads.get(*i).copied());
+    let columns: Vec<u32> = columns.into_iter().flatten().collect();
     let lines: Vec<_> = pairs
         .iter()
         .map(|(operation, backend)| {
             let at = |threads: u32| {
                 let mut rows = agents.rows.iter();
                 let found = rows.find(|row| {
-                    row.threads == threads
-                        && (&*row.operation, &*row.backend) == (operation, backend)
+                    row.threads == threads && (&row.operation, &row.backend) == (operation, backend)
                 });
                 found.map_or_else(String::new, |row| ratio_first(Some(row.ratio), row.mops))
             };
-            let [a, b, c, d] = columns.map(at);
-            [format!("{operation}, {}", bold(backend)), a, b, c, d]
+            let mut line = vec![format!("{operation}, {}", bold(backend))];
+            line.extend(columns.iter().map(|threads| at(*threads)));
+            line
         })
         .collect();
-    let heads = columns.map(|n| format!("{n} thread{}", if n == 1 { "" } else { "s" }));
-    let [a, b, c, d] = heads.each_ref().map(String::as_str);
+    let mut head = vec!["operation".to_owned()];
+    head.extend(columns.iter().map(|n| format!("{n} thread{}", if *n == 1 { "" } else { "s" })));
     text += "\n";
-    text += &table(["operation", a, b, c, d], &lines);
+    text += &table_of(&head.iter().map(String::as_str).collect::<Vec<_>>(), &lines);
     if !agents.inversion.is_empty() {
         let lines: Vec<_> = agents
             .inversion
@@ -241,17 +245,27 @@ fn instructions(instructions: &Instructions) -> String {
 }
 
 fn engine(engine: &Engine) -> String {
-    let lines: Vec<_> = engine
-        .rows
-        .iter()
-        .map(|row| {
-            let value = format!("{} {}", figure(row.value), row.unit);
-            let wanted = row.wanted.clone().unwrap_or_default();
-            [format!("{}: {}", row.group, row.figure), value.trim_end().to_owned(), wanted]
-        })
-        .collect();
-    format!("{}, {} cores.\n\n", engine.model, engine.cores)
-        + &table(["figure", "value", "wanted"], &lines)
+    let mut fell_short = false;
+    let mut lines = Vec::new();
+    for row in &engine.rows {
+        let value = format!("{} {}", figure(row.value), row.unit);
+        let mut value = value.trim_end().to_owned();
+        let wanted = row.wanted.clone().unwrap_or_default();
+        if falls_short(row.value, &wanted) {
+            value = format!("**{value}**");
+            fell_short = true;
+        }
+        lines.push([format!("{}: {}", row.group, row.figure), value, wanted]);
+    }
+    let mut text = match &engine.machine {
+        Some(machine) => format!("{machine}; {}.\n\n", engine.model),
+        None => format!("{}, {} cores.\n\n", engine.model, engine.cores),
+    };
+    text += &table(["figure", "value", "wanted"], &lines);
+    if fell_short {
+        text += "\nWhat is bold fell short. *About* is within a fifth.\n";
+    }
+    text
 }
 
 #[cfg(test)]
@@ -284,6 +298,55 @@ mod tests {
         let cells: Vec<_> = run.split('|').map(str::trim).collect();
         assert_eq!(cells[1..6], ["pool", "2026-01-31 12:30 UTC", "abc", "short rounds", "31 s"]);
         assert_eq!(page.matches("*Not measured on this machine.*").count(), 5);
+    }
+
+    #[test]
+    fn what_fell_short_is_bold_and_the_page_says_so() {
+        let row = |figure: &str, value: f64, wanted: &str| {
+            serde_json::json!({
+                "group": "g", "figure": figure, "value": value, "unit": "ms", "wanted": wanted,
+            })
+        };
+        let told = |rows: &[serde_json::Value], machine: Option<&str>| {
+            let mut text = serde_json::json!({ "model": "small", "cores": 2, "rows": rows });
+            if let Some(machine) = machine {
+                text["machine"] = machine.into();
+            }
+            engine(&serde_json::from_value(text).unwrap())
+        };
+        let good = row("good", 1.0, "at most 1.5");
+        let bad = row("bad", 3.0, "at most 1.5");
+        let page = told(&[good.clone(), bad], Some("m, 2 cores, llama.cpp"));
+        assert!(page.contains("**3.00 ms**") && !page.contains("**1.00 ms**"), "{page}");
+        assert!(page.contains("What is bold fell short"), "{page}");
+        assert!(page.starts_with("m, 2 cores, llama.cpp; small."), "{page}");
+        let page = told(&[good], None);
+        assert!(page.starts_with("small, 2 cores.") && !page.contains("bold"), "{page}");
+    }
+
+    #[test]
+    fn a_number_of_threads_has_one_column_and_a_picture_is_linked_when_it_was_drawn() {
+        let row = |threads: u32, backend: &str| {
+            serde_json::json!({
+                "operation": "claim", "backend": backend, "threads": threads, "mops": 2.0, "ratio": 1.0,
+            })
+        };
+        let rows: Vec<_> =
+            [2, 1].iter().flat_map(|n| [row(*n, "latchless"), row(*n, "other")]).collect();
+        let mut measured: Agents = serde_json::from_value(serde_json::json!({
+            "machine": "m", "rounds": 1, "slice_ms": 4, "inversion_s": 0, "rows": rows, "inversion": [],
+        }))
+        .unwrap();
+        let page = agents(&measured);
+        let lines: Vec<_> = page.lines().filter(|line| line.starts_with('|')).collect();
+        assert_eq!((lines.len(), lines[0].matches("thread").count()), (4, 2), "{page}");
+        assert!(!page.contains("agents-inversion.svg"), "{page}");
+        measured.inversion = serde_json::from_value(serde_json::json!([{
+            "operation": "claim", "backend": "latchless",
+            "p50_ns": 1, "p999_ns": 2, "max_ns": 3, "operations": 4,
+        }]))
+        .unwrap();
+        assert!(agents(&measured).contains("agents-inversion.svg"));
     }
 
     #[test]

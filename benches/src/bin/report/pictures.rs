@@ -25,7 +25,7 @@ fn millions(value: f64) -> String {
 }
 
 /// The values of a field, each once and in the order in which they come.
-fn distinct<T, V: PartialEq>(rows: &[T], field: impl Fn(&T) -> V) -> Vec<V> {
+pub(crate) fn distinct<T, V: PartialEq>(rows: &[T], field: impl Fn(&T) -> V) -> Vec<V> {
     let mut values = Vec::new();
     for value in rows.iter().map(field) {
         if !values.contains(&value) {

@@ -186,6 +186,8 @@ pub(crate) struct StoreRow {
 
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Engine {
+    /// Older files lack it.
+    pub(crate) machine: Option<String>,
     pub(crate) model: String,
     pub(crate) cores: u32,
     pub(crate) rows: Vec<EngineRow>,
