@@ -66,20 +66,21 @@ impl Slots {
     }
 
     pub(super) fn release(&self, reserved: Reserved, now: Tick) -> Result<(), Violation> {
-        let Reserved { slot, mark } = reserved;
+        let slot = &reserved.slot;
         if !slot.beat(now) || !slot.is_current() {
             return Err(Violation::answer("a slot that nobody cleans up stands", slot.id()));
         }
-        let holder = &self.holders[usize::from(slot.index())];
-        let unmarked = holder.compare_exchange(mark, NOBODY, Ordering::AcqRel, Ordering::Acquire);
-        unmarked.map_err(|found| Violation::answer("a slot's holder", (mark, found)))?;
-        drop(slot);
+        self.unmark(&reserved)?;
+        drop(reserved.slot);
         Ok(())
     }
 
-    /// The mark goes with an agent that gives its slot back while unwinding.
-    pub(super) fn unmark(&self, reserved: &Reserved) {
-        self.holders[usize::from(reserved.slot.index())].store(NOBODY, Ordering::Release);
+    /// Right before the slot is given back.
+    pub(super) fn unmark(&self, reserved: &Reserved) -> Result<(), Violation> {
+        let Reserved { slot, mark } = reserved;
+        let holder = &self.holders[usize::from(slot.index())];
+        let unmarked = holder.compare_exchange(*mark, NOBODY, Ordering::AcqRel, Ordering::Acquire);
+        unmarked.map(drop).map_err(|found| Violation::answer("a slot's holder", (*mark, found)))
     }
 
     /// The agent dies: its slot is not given back by itself.
@@ -119,5 +120,20 @@ impl Slots {
 
     fn graves(&self) -> MutexGuard<'_, Vec<SpawnSlot>> {
         self.graves.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_in_two_hands_is_seen_when_it_is_given_back() {
+        let slots = Slots::new().unwrap();
+        let reserved = slots.reserve(Tick(0)).unwrap().unwrap();
+        slots.holders[usize::from(reserved.slot.index())].store(7, Ordering::Relaxed);
+        let found = Violation::answer("a slot's holder", (1, 7));
+        assert_eq!(slots.unmark(&reserved), Err(found.clone()));
+        assert_eq!(slots.release(reserved, Tick(0)), Err(found));
     }
 }

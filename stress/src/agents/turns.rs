@@ -34,7 +34,8 @@ impl Turns {
         let (machine, changes) = &self.agents[pick % AGENTS];
         let to = STATES[other % STATES.len()];
         match machine.transition(to) {
-            Ok(now) if now.state() == to => {
+            // From where it came is not known, but some edge has to lead here.
+            Ok(now) if now.state() == to && EDGES.iter().any(|edge| edge.1 == to) => {
                 changes.fetch_add(1, Ordering::Relaxed);
                 Ok(())
             }

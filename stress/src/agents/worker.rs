@@ -225,10 +225,8 @@ impl<'a> Worker<'a> {
         let may_be_lost = self.post.phase != Phase::Calm;
         tasks.claim(worker, &mut dying, other, clock.now(), may_be_lost)?;
         let reserved = slots.reserve(clock.now())?;
+        reserved.as_ref().map_or(Ok(()), |reserved| slots.unmark(reserved))?;
         let unwound = catch_unwind(AssertUnwindSafe(|| {
-            if let Some(reserved) = &reserved {
-                slots.unmark(reserved);
-            }
             let _given_back = reserved;
             // Not `panic!`, whose hook would print.
             resume_unwind(Box::new("an agent's panic"));

@@ -30,6 +30,9 @@ const WAITING: u64 = 120;
 /// Bytes of a document for which there is no room, where there is a limit.
 const TOO_MUCH: usize = 1 << 20;
 
+/// Bytes of the report of a turn in the middle of which an agent panics.
+const HALF_DONE: usize = 1 << 10;
+
 /// What all threads of a child have in common.
 pub(super) struct Post<'a> {
     pub(super) life: &'a Life,
@@ -307,16 +310,22 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// A panic in the middle of a task. Whoever finds the agent dead takes its claim back.
+    /// A panic in the middle of a turn, with the claim and what was to be its end in hand. Whoever finds the agent
+    /// dead takes its claim back.
     fn unwind(&self) -> Result<(), Failed> {
-        self.claim(false)?;
+        let store = self.post.store;
+        let Some(claim) = self.claim(false)? else { return Ok(()) };
         let unwound = catch_unwind(AssertUnwindSafe(|| {
+            let end = turn::end(claim.plan, claim.task, claim.attempt, HALF_DONE);
+            let _in_hand = (store.start(&claim, Relaxed)?, claim, end);
             // Not `panic!`, whose hook would print.
             resume_unwind(Box::new("an agent's panic"));
         }));
-        debug_assert!(unwound.is_err());
+        if let Ok(refused) = unwound {
+            return refused;
+        }
         self.came(Incident::Panic);
-        self.post.store.take_back(Some(&self.agent), Durable)?;
+        store.take_back(Some(&self.agent), Durable)?;
         Ok(())
     }
 
