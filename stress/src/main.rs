@@ -19,6 +19,7 @@ mod fault;
 mod humane;
 mod interrupt;
 mod mix;
+mod panics;
 mod part;
 mod phase;
 mod plan;

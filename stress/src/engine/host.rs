@@ -1,10 +1,15 @@
 //! A host's thread: submits, reads, cancels and goes, and knows what each answer must be.
 
 use std::fs;
+use std::io::Write;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
+use futures_core::Stream;
 use latchless::{AgentHandle, AgentId, AllocateError, RequestId};
 use latchless_engine::{
     EngineError, Event, FinishReason, Priority, Request, RequestError, SubmitError, SwapError,
@@ -18,6 +23,7 @@ use super::{AGENTS, COLUMNS, Came, Served, Timed};
 use crate::crew::roll::Present;
 use crate::failure::Failure;
 use crate::fault::Fault;
+use crate::panics::{self, Panics};
 use crate::phase::Phase;
 use crate::stop::Stop;
 use crate::tally::{Counts, unfrozen};
@@ -66,6 +72,20 @@ impl Asked {
                 Some(false)
             }
             Err(TryRecvError::Empty) => None,
+        }
+    }
+
+    /// Takes what is there as an executor does, and leaves a waker for what is not; `true` for the end.
+    fn poll(&mut self, waker: &Waker) -> bool {
+        let mut executor = Context::from_waker(waker);
+        loop {
+            // A wake-up that comes while the waker is being left is made up for right here.
+            let polled = panics::catch(|| Pin::new(&mut self.stream).poll_next(&mut executor));
+            match polled {
+                Some(Poll::Ready(Some(Event::Finished(_)) | None)) => return true,
+                Some(Poll::Ready(Some(event))) => self.text.push_str(event.text()),
+                Some(Poll::Pending) | None => return false,
+            }
         }
     }
 }
@@ -149,6 +169,7 @@ impl<'a, F: Fleet> Host<'a, F> {
             (_, None) => Ok(()),
             (Action::Read, Some(at)) => self.read(at).map(drop),
             (Action::Finish, Some(at)) => self.finish(at),
+            (Action::PanickingWaker, Some(at)) => self.finish_with_panics(at),
             (Action::Cancel, Some(at)) => {
                 self.timed(Timed::Cancel, |this| this.asked[at].stream.cancel());
                 Ok(())
@@ -205,7 +226,15 @@ impl<'a, F: Fleet> Host<'a, F> {
 
     /// Reads what is there; `true` when that was the end.
     fn read(&mut self, at: usize) -> Result<bool, Violation> {
-        if !self.asked[at].take() {
+        self.read_by(at, Asked::take)
+    }
+
+    fn read_by(
+        &mut self,
+        at: usize,
+        take: impl FnOnce(&mut Asked) -> bool,
+    ) -> Result<bool, Violation> {
+        if !take(&mut self.asked[at]) {
             return Ok(false);
         }
         let asked = self.asked.swap_remove(at);
@@ -214,8 +243,22 @@ impl<'a, F: Fleet> Host<'a, F> {
     }
 
     fn finish(&mut self, at: usize) -> Result<(), Violation> {
+        self.finish_by(at, Asked::take)
+    }
+
+    /// Reads a stream to its end and panics, on the lane's thread, whenever there is something to read. It harms
+    /// nobody, this stream neither.
+    fn finish_with_panics(&mut self, at: usize) -> Result<(), Violation> {
+        let panics = Arc::new(Panics::default());
+        let waker = Waker::from(Arc::clone(&panics));
+        self.finish_by(at, |asked| asked.poll(&waker))?;
+        self.counts.outcomes[Came::Panicked as usize] += panics.count();
+        Ok(())
+    }
+
+    fn finish_by(&mut self, at: usize, take: impl Fn(&mut Asked) -> bool) -> Result<(), Violation> {
         // It beats no more until the end has come: a stream that never ends is a stall.
-        while !self.read(at)? {
+        while !self.read_by(at, &take)? {
             if self.served.faults {
                 // A backend that can neither park a request nor clear a sequence leaves a reader that is behind
                 // what it has, and the others nothing.
@@ -357,7 +400,12 @@ impl<'a, F: Fleet> Host<'a, F> {
         // It may have gone meanwhile, which is as good.
         let spoilt = match rng.u8(0..3) {
             0 => fs::remove_file(file),
-            1 => fs::write(file, b"not what was here"),
+            // Only while it is there: a file that made room must not come back.
+            1 => fs::OpenOptions::new()
+                .write(true)
+                .truncate(true)
+                .open(file)
+                .and_then(|mut file| file.write_all(b"not what was here")),
             _ => fs::OpenOptions::new().write(true).open(file).and_then(|file| file.set_len(100)),
         };
         if spoilt.is_ok() {

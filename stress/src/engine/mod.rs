@@ -5,6 +5,7 @@
 mod backends;
 mod fleet;
 mod garage;
+mod generations;
 mod host;
 pub(crate) mod phases;
 #[cfg(feature = "llama")]
@@ -20,6 +21,7 @@ use latchless_engine::{CacheConfig, Engine as Inner, EngineConfig};
 
 use self::fleet::{Fleet, Scripted};
 use self::garage::Garage;
+use self::generations::Generations;
 use self::host::Host;
 use self::phases::{Action, Deck, deck};
 use self::talk::Talk;
@@ -66,6 +68,8 @@ enum Came {
     Spoilt,
     /// Agents that left and came back.
     Left,
+    /// Wakers that panicked.
+    Panicked,
 }
 
 /// What is timed.
@@ -93,6 +97,7 @@ static COLUMNS: Columns = Columns {
         "failed loads",
         "spoilt files",
         "agents that left",
+        "wakers that panicked",
     ],
     needed: Came::Completed as usize,
     timed: &["submit", "cancel", "first token"],
@@ -109,18 +114,17 @@ struct Served<F: Fleet> {
     /// Whether backends fail.
     faults: bool,
     rates: Rates,
-    /// Of each model generation, whether its backend keeps its word.
-    generations: Mutex<Vec<bool>>,
+    generations: Mutex<Generations>,
     cache: Scratch,
 }
 
 impl<F: Fleet> Served<F> {
-    fn generations(&self) -> MutexGuard<'_, Vec<bool>> {
+    fn generations(&self) -> MutexGuard<'_, Generations> {
         self.generations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn is_sound(&self, generation: u64) -> bool {
-        self.generations().get(generation as usize).copied().unwrap_or(true)
+        self.generations().is_sound(generation)
     }
 }
 
@@ -170,7 +174,7 @@ impl<F: Fleet> Engine<F> {
             deck: deck(&plan.rates),
             faults: plan.faults,
             rates: plan.rates,
-            generations: Mutex::new(vec![made.is_sound]),
+            generations: Mutex::new(Generations::new(made.is_sound)),
             cache,
         };
         Ok(Self { served, hosts, seed: plan.seed })
@@ -230,6 +234,7 @@ impl<F: Fleet> Part for Engine<F> {
         let engine = &self.served.engine;
         // Those whose readers have gone end by the steps that follow.
         self.step_until("requests end", || engine.pending().is_empty())?;
+        self.served.generations().settle();
         for pool in engine.pools() {
             let (usage, census) = (pool.usage(), pool.census());
             if usage.used != 0 || census.free != census.total {

@@ -14,6 +14,8 @@ pub(crate) enum Action {
     Read,
     /// Reads a stream to its end.
     Finish,
+    /// The same with a waker that panics at every event.
+    PanickingWaker,
     Cancel,
     /// By its id, which may be of a request that has ended.
     CancelById,
@@ -30,10 +32,11 @@ pub(crate) enum Action {
     Leave,
 }
 
-const MIX: Mix<Action, 11> = Mix([
+const MIX: Mix<Action, 12> = Mix([
     (Action::Submit, "submit", [200, 500, 500, 250, 250, 300, 200]),
     (Action::Read, "read", [300, 200, 100, 250, 250, 300, 300]),
     (Action::Finish, "finish", [150, 50, 20, 100, 100, 150, 100]),
+    (Action::PanickingWaker, "panicking-waker", [15, 5, 5, 10, 10, 15, 10]),
     (Action::Cancel, "cancel", [20, 60, 20, 30, 20, 20, 20]),
     (Action::CancelById, "cancel-by-id", [10, 30, 10, 20, 10, 10, 10]),
     (Action::Vanish, "vanish", [10, 40, 20, 60, 10, 10, 10]),
@@ -61,6 +64,7 @@ pub(super) fn deck(rates: &Rates) -> Deck {
 
 fn fault(action: Action) -> Option<Fault> {
     match action {
+        Action::PanickingWaker => Some(Fault::Panic),
         Action::Cancel | Action::CancelById => Some(Fault::Cancel),
         Action::Vanish => Some(Fault::Vanish),
         Action::FailedLoad => Some(Fault::Load),
