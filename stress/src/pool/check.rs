@@ -1,6 +1,6 @@
 //! The check between two rounds: nobody runs, so everything must be free, and nothing is excused.
 
-use latchless::{AgentHandle, AgentId, BlockId, BlockPool, Directory, ModelSpec};
+use latchless::{AgentHandle, AgentId, BlockPool, Directory, ModelSpec};
 
 use crate::pool::canary::Canary;
 use crate::pool::worker::{OWN_AGENTS, own_name};
@@ -19,6 +19,10 @@ impl Settled<'_> {
     /// Checks that nothing is out and nobody is charged, unregisters the agents of the round and gives
     /// the pool its next geometry, for which every permit must be had at once.
     pub(crate) fn check(&self, next: &ModelSpec) -> Result<(), Violation> {
+        match self.pool.waiters() {
+            0 => {}
+            waiters => return Err(Violation::answer("nobody waits after a round", waiters)),
+        }
         self.no_agent_is_charged()?;
         self.every_block_is_free()?;
         if let Some((block, mark)) = self.canary.first_marked() {
@@ -71,9 +75,11 @@ impl Settled<'_> {
         if census.free != census.total {
             return not_free("nowhere", census.total - census.free, None);
         }
-        match self.pool.usage().used {
-            0 => Ok(()),
-            used => not_free("without a permit", used, None::<BlockId>),
+        let usage = self.pool.usage();
+        match (usage.used, usage.reserved) {
+            (0, 0) => Ok(()),
+            (0, reserved) => not_free("in a reserve", reserved, None),
+            (used, _) => not_free("without a permit", used, None),
         }
     }
 
@@ -109,9 +115,11 @@ fn not_charged(id: &AgentId, charged: u32) -> Result<(), Violation> {
 #[cfg(test)]
 mod tests {
     use std::mem;
+    use std::pin::Pin;
     use std::sync::Arc;
+    use std::task::{Context, Waker};
 
-    use latchless::{LayerId, PoolConfig};
+    use latchless::{BlockId, LayerId, PoolConfig};
 
     use super::*;
     use crate::pool::canary::Mark;
@@ -160,6 +168,24 @@ mod tests {
             pool.free_agent(agent);
         });
         assert_eq!(leaked, Err(Violation::NotFree { state: "shared", count: 1, first: None }));
+    }
+
+    #[test]
+    fn a_reserve_that_was_left_is_seen() {
+        let left = check_after(|pool, agent, _| pool.set_reserve(agent, 5).unwrap());
+        assert_eq!(left, Err(Violation::NotFree { state: "in a reserve", count: 5, first: None }));
+    }
+
+    #[test]
+    fn a_place_in_the_queue_that_was_left_is_seen() {
+        let left = check_after(|pool, agent, _| {
+            let _all = pool.allocate(agent, LayerId(0), 100).unwrap();
+            let mut waits = pool.allocate_async(agent, LayerId(0), 1);
+            let look = Pin::new(&mut waits).poll(&mut Context::from_waker(Waker::noop()));
+            assert!(look.is_pending());
+            mem::forget(waits);
+        });
+        assert_eq!(left, Err(Violation::answer("nobody waits after a round", 1)));
     }
 
     #[test]

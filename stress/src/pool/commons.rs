@@ -9,7 +9,8 @@ use latchless::{AgentId, AgentIdError};
 /// Common agents of a run.
 pub(crate) const COMMONS: u8 = 3;
 
-/// How often a common agent was swept: freed as a whole or unregistered.
+/// How often something was done that others must know of: a common agent swept, which is freed as a whole or
+/// unregistered, for instance.
 #[derive(Debug, Default)]
 pub(crate) struct Sweeps {
     begun: AtomicU64,

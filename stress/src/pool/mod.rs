@@ -19,7 +19,7 @@ use latchless::{
 
 use self::canary::{Canary, Mark};
 use self::check::Settled;
-use self::commons::COMMONS;
+use self::commons::{COMMONS, Sweeps};
 use self::phases::{Action, Deck, Scale, deck};
 use self::worker::{OWN_AGENTS, Parcel, Worker, World, own_name};
 use crate::crew::Ground;
@@ -42,6 +42,18 @@ enum Came {
     Refused,
     /// Blocks that were given out.
     Blocks,
+    /// It got its blocks after a while.
+    Waited,
+    /// It did not get them in time.
+    TimedOut,
+    /// Nobody waited for it any more.
+    GivenUp,
+    /// A waker that panicked when they were there.
+    Panicked,
+    /// Refused for a quota, as transfers are, too.
+    OverQuota,
+    /// Not moved, because the pool had too few to take their place in a reserve.
+    Uncovered,
 }
 
 /// The timed operation: a pair of allocate and free.
@@ -49,7 +61,17 @@ const PAIR: usize = 0;
 
 static COLUMNS: Columns = Columns {
     actions: &Action::NAMES,
-    outcomes: &["granted", "refused", "blocks given out"],
+    outcomes: &[
+        "granted",
+        "refused",
+        "blocks given out",
+        "waited and granted",
+        "timed out",
+        "waits given up",
+        "wakers that panicked",
+        "over quota",
+        "reserves not covered",
+    ],
     needed: Came::Granted as usize,
     timed: &["allocate + free"],
 };
@@ -167,6 +189,7 @@ impl Part for Pool {
             stop: &ground.stop,
             scale: self.scale,
             phase: Phase::of_round(round),
+            reconfigures: Sweeps::default(),
             mail: self.steady.iter().map(|_| Inbox::with_capacity(MAIL)).collect(),
         };
         ground.round(Kind::Pool, round, self.scale.threads, |thread, present| {
@@ -198,7 +221,6 @@ impl Part for Pool {
 
     fn look(&self) -> Result<Fill, Violation> {
         let usage = self.blocks.usage();
-        sum("usage", usage.total, u64::from(usage.free) + u64::from(usage.used))?;
         let census = self.blocks.census();
         let in_flight = census.in_flight.len() as u32;
         let parts = [census.free, census.owned_total(), census.shared, in_flight];
@@ -220,7 +242,7 @@ impl Part for Pool {
     }
 }
 
-/// The parts of a snapshot must be the whole, whatever the workers do.
+/// The parts of a census must be the whole, whatever the workers do.
 fn sum(what: &'static str, total: u32, sum: u64) -> Result<(), Violation> {
     if u64::from(total) == sum { Ok(()) } else { Err(Violation::WrongSum { what, total, sum }) }
 }

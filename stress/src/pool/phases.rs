@@ -39,6 +39,16 @@ pub(crate) enum Action {
     Free,
     /// Drops a lease while unwinding.
     Unwind,
+    /// Allocates, and waits for a moment when there is too little.
+    Wait,
+    /// The same as a future that is given up after some looks.
+    WaitAsync,
+    /// The same with a waker that panics.
+    PanickingWaker,
+    /// Sets the most that an own agent may have, or lifts it.
+    SetQuota,
+    /// Sets what is kept for an own agent, or lifts it.
+    SetReserve,
     IntoHandles,
     /// Makes a lease of handles again.
     LeaseAgain,
@@ -57,7 +67,7 @@ pub(crate) enum Action {
     CheckBooks,
 }
 
-const MIX: Mix<Action, 26> = Mix([
+const MIX: Mix<Action, 31> = Mix([
     (Action::Pair, "pair", [150, 100, 150, 100, 100, 80, 150]),
     (Action::Allocate, "allocate", [120, 400, 300, 80, 150, 80, 120]),
     (Action::AllocateHandles, "allocate-handles", [40, 80, 60, 30, 40, 20, 40]),
@@ -76,6 +86,13 @@ const MIX: Mix<Action, 26> = Mix([
     (Action::Receive, "receive", [0, 30, 30, 30, 30, 120, 20]),
     (Action::Free, "free", [180, 120, 150, 120, 200, 200, 180]),
     (Action::Unwind, "unwind", [5, 5, 5, 5, 5, 5, 5]),
+    // Who waits does nothing else.
+    (Action::Wait, "wait", [1, 1, 1, 1, 1, 1, 1]),
+    (Action::WaitAsync, "wait-async", [1, 1, 1, 1, 1, 1, 1]),
+    (Action::PanickingWaker, "panicking-waker", [1, 1, 1, 1, 1, 1, 1]),
+    // A reserve is not there for others: not where no request may be refused.
+    (Action::SetQuota, "set-quota", [0, 2, 2, 2, 2, 2, 2]),
+    (Action::SetReserve, "set-reserve", [0, 2, 2, 2, 2, 2, 2]),
     (Action::IntoHandles, "into-handles", [30, 30, 30, 30, 20, 30, 30]),
     (Action::LeaseAgain, "lease-again", [15, 15, 15, 15, 10, 15, 15]),
     (Action::FreeBadHandles, "free-bad-handles", [10, 5, 10, 20, 10, 10, 10]),
@@ -104,7 +121,7 @@ pub(crate) fn deck(rates: &Rates) -> Deck {
 }
 
 fn fault(action: Action) -> Option<Fault> {
-    (action == Action::Unwind).then_some(Fault::Panic)
+    matches!(action, Action::Unwind | Action::PanickingWaker).then_some(Fault::Panic)
 }
 
 /// One decision.

@@ -25,7 +25,7 @@ pub(crate) const PROGRAM: &str = "latchless-stress";
 
 /// Of the reports that `replay` reads. To be raised with every change of a plan's fields, and of how decisions
 /// come from a seed: the same seed must not pass for the same decisions when it makes others.
-pub(crate) const FORMAT: u32 = 2;
+pub(crate) const FORMAT: u32 = 3;
 
 /// What a run was and what came out of it.
 #[derive(Debug, Serialize)]

@@ -94,9 +94,11 @@ fn a_fault_by_factor_0_never_comes() {
     let outcome = run(&Plan { rates, threads: 1, ..plan(&Kind::ALL, PHASES as u64) });
     assert_held(&outcome);
     let never: [&[&str]; 4] = [
-        &["unwind"],
+        &["unwind", "panicking-waker", "wakers that panicked"],
         &["unwind", "jump-clock", "die", "reclaim-worker"],
         &[
+            "panicking-waker",
+            "wakers that panicked",
             "cancel",
             "cancelled",
             "vanished",

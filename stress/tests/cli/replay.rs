@@ -93,7 +93,7 @@ fn what_is_no_report_of_this_version_is_refused() {
         assert_eq!(run(&args).0, Some(0));
         fs::read_to_string(report.join("report.json")).unwrap()
     };
-    let later = good.replacen("\"format\": 2", "\"format\": 9999", 1);
+    let later = good.replacen("\"format\": 3", "\"format\": 9999", 1);
     assert_ne!(later, good);
     let other_option = good.replacen("\"faults\": false", "\"moods\": false", 1);
     assert_ne!(other_option, good);

@@ -45,6 +45,7 @@ impl<'pool> Worker<'pool, '_> {
         let handle = directory.register(id);
         self.own[agent].handle =
             handle.map_err(|error| Violation::answer("a free name was refused", error))?;
+        self.forget_limits(agent)?;
         self.check_books()
     }
 
@@ -86,6 +87,7 @@ impl<'pool> Worker<'pool, '_> {
     }
 }
 
-fn one_that_goes(other: usize) -> usize {
+/// An own agent that comes and goes.
+pub(super) fn one_that_goes(other: usize) -> usize {
     STEADY + 1 + (other >> 1) % (OWN_AGENTS - 1)
 }

@@ -3,6 +3,7 @@
 use latchless::{AllocateError, BlockHandle, BlockLease, LayerId};
 
 use super::held::{Goods, Held, Place};
+use super::limits::Bounds;
 use super::{MOST_HELD, OWN_AGENTS, Worker};
 use crate::phase::Phase;
 use crate::pool::canary::Mark;
@@ -12,7 +13,7 @@ use crate::tally::unfrozen;
 use crate::violation::Violation;
 
 /// What the pool gave: a lease, or a number of handles.
-trait Granted {
+pub(super) trait Granted {
     fn blocks(&self) -> u32;
 }
 
@@ -36,10 +37,11 @@ impl<'pool> Worker<'pool, '_> {
         if blocks == 0 {
             return self.free(other);
         }
-        let agent = self.own[other % OWN_AGENTS].handle;
+        let agent = other % OWN_AGENTS;
+        let (bounds, handle) = (self.bounds(agent), self.own[agent].handle);
         let (granted, taking) =
-            unfrozen(|| self.world.pool.allocate(agent, self.layer(other), blocks));
-        let Some(lease) = self.granted(blocks, granted)? else {
+            unfrozen(|| self.world.pool.allocate(handle, self.layer(other), blocks));
+        let Some(lease) = self.granted(blocks, &bounds, granted)? else {
             return Ok(());
         };
         let listed: Vec<_> = lease.blocks().collect();
@@ -61,8 +63,9 @@ impl<'pool> Worker<'pool, '_> {
             return self.free(pick);
         }
         let agent = other % OWN_AGENTS;
+        let bounds = self.bounds(agent);
         let granted = self.world.pool.allocate(self.own[agent].handle, self.layer(pick), blocks);
-        match self.granted(blocks, granted)? {
+        match self.granted(blocks, &bounds, granted)? {
             Some(lease) => self.keep(lease, self.mark(), self.place(agent)),
             None => self.free(pick),
         }
@@ -79,10 +82,10 @@ impl<'pool> Worker<'pool, '_> {
             return self.free(pick);
         }
         let (number, pool) = (other % OWN_AGENTS, self.world.pool);
-        let agent = self.own[number].handle;
+        let (bounds, agent) = (self.bounds(number), self.own[number].handle);
         let mut handles = vec![BlockHandle::default(); blocks as usize];
         let granted = pool.allocate_handles(agent, self.layer(pick), &mut handles);
-        if self.granted(blocks, granted.map(|()| blocks))?.is_none() {
+        if self.granted(blocks, &bounds, granted.map(|()| blocks))?.is_none() {
             return self.free(pick);
         }
         let (mark, place) = (self.mark(), self.place(number));
@@ -97,22 +100,22 @@ impl<'pool> Worker<'pool, '_> {
         pick: usize,
         other: usize,
     ) -> Result<(), Violation> {
-        let [short, _] = self.world.specs;
-        let tokens = blocks.div_ceil(u32::from(short.layers())) * short.block_tokens();
-        let tokens = tokens - other as u32 % short.block_tokens();
-        // The first geometry has the smaller blocks: it takes the most of them.
-        if short.blocks_for(tokens) > u64::from(self.room()) {
+        let Some(tokens) = self.tokens(blocks, other) else {
             return self.free(pick);
-        }
+        };
         let agent = other % OWN_AGENTS;
+        let bounds = self.bounds(agent);
         let granted = self.world.pool.allocate_sequence(self.own[agent].handle, tokens);
         let requested = match &granted {
             Ok(_) => self.world.pool.model().spec.blocks_for(tokens) as u32,
-            Err(AllocateError::Exhausted { requested, .. }) => *requested,
+            Err(
+                AllocateError::Exhausted { requested, .. }
+                | AllocateError::QuotaExceeded { requested, .. },
+            ) => *requested,
             Err(_) => 0,
         };
         // With blocks in hand the geometry stays, so what was granted must be what it takes now.
-        match self.granted(requested, granted)? {
+        match self.granted(requested, &bounds, granted)? {
             Some(lease) => self.keep(lease, self.mark(), self.place(agent)),
             None => self.free(pick),
         }
@@ -139,43 +142,57 @@ impl<'pool> Worker<'pool, '_> {
         match self.world.pool.allocate(handle, self.layer(pick), blocks) {
             // Unregistered by another thread.
             Err(AllocateError::UnknownAgent) => Ok(()),
-            granted => match self.granted(blocks, granted)? {
+            granted => match self.granted(blocks, &Bounds::default(), granted)? {
                 Some(lease) => self.keep(lease, mark, Place::Common),
                 None => self.free(pick),
             },
         }
     }
 
+    /// The tokens of a sequence of about so many blocks; none for more than this thread may still take.
+    pub(super) fn tokens(&self, blocks: u32, other: usize) -> Option<u32> {
+        let [short, _] = self.world.specs;
+        let tokens = blocks.div_ceil(u32::from(short.layers())) * short.block_tokens();
+        let tokens = tokens - other as u32 % short.block_tokens();
+        // The first geometry has the smaller blocks: it takes the most of them.
+        (short.blocks_for(tokens) <= u64::from(self.room())).then_some(tokens)
+    }
+
     /// Blocks that this thread may still take in this phase.
-    fn room(&self) -> u32 {
+    pub(super) fn room(&self) -> u32 {
         if self.held.len() >= MOST_HELD {
             return 0;
         }
         target(self.world.phase, self.world.scale).saturating_sub(self.in_hand)
     }
 
-    fn layer(&self, pick: usize) -> LayerId {
+    pub(super) fn layer(&self, pick: usize) -> LayerId {
         LayerId((pick % usize::from(self.world.specs[0].layers())) as u16)
     }
 
     /// Checks an answer of the pool; `None` for a rightful refusal.
-    fn granted<G: Granted>(
+    pub(super) fn granted<G: Granted>(
         &mut self,
         requested: u32,
+        bounds: &Bounds,
         granted: Result<G, AllocateError>,
     ) -> Result<Option<G>, Violation> {
         match granted {
             Ok(granted) => {
                 Violation::count("what was granted", requested, granted.blocks())?;
+                bounds.given(requested)?;
                 self.counts.outcomes[Came::Granted as usize] += 1;
                 self.counts.outcomes[Came::Blocks as usize] += u64::from(requested);
                 Ok(Some(granted))
             }
             Err(AllocateError::Exhausted { requested: said, available, total, allocated }) => {
+                // While others wait, what nobody has is theirs and free to nobody.
+                let promised = total.saturating_sub(available).checked_sub(allocated);
+                let is_calm = self.world.phase == Phase::Calm;
                 let coherent = said == requested
                     && total == self.world.scale.blocks
                     && available < requested
-                    && allocated == total - available;
+                    && promised.is_some_and(|promised| promised == 0 || !is_calm);
                 if !coherent {
                     return Err(Violation::IncoherentRefusal {
                         requested,
@@ -184,17 +201,18 @@ impl<'pool> Worker<'pool, '_> {
                         allocated,
                     });
                 }
-                if self.world.phase == Phase::Calm {
+                if is_calm {
                     return Err(Violation::SpuriousRefusal { requested });
                 }
+                self.exhausted(bounds, requested)?;
                 self.counts.outcomes[Came::Refused as usize] += 1;
                 Ok(None)
             }
-            Err(error) => Err(Violation::answer("an allocation for a registered agent", error)),
+            Err(error) => self.over_quota(bounds, requested, &error).map(|()| None),
         }
     }
 
-    fn keep(
+    pub(super) fn keep(
         &mut self,
         lease: BlockLease<'pool>,
         mark: Mark,

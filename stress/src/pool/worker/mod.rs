@@ -8,9 +8,11 @@
 mod agents;
 mod allocating;
 mod held;
+mod limits;
 mod moves;
 mod probes;
 mod returning;
+mod waiting;
 
 use fastrand::Rng;
 use latchless::{
@@ -19,10 +21,12 @@ use latchless::{
 
 pub(crate) use self::held::Parcel;
 use self::held::{Goods, Held, Leased, Place};
+use self::limits::Limits;
 use crate::crew::roll::Present;
 use crate::phase::Phase;
 use crate::pool::COLUMNS;
 use crate::pool::canary::{Canary, Mark};
+use crate::pool::commons::Sweeps;
 use crate::pool::phases::{Action, Decision, Deck, Scale, decide};
 use crate::stop::Stop;
 use crate::tally::{Counts, Tally};
@@ -52,6 +56,8 @@ pub(crate) struct World<'pool> {
     pub(crate) stop: &'pool Stop,
     pub(crate) scale: Scale,
     pub(crate) phase: Phase,
+    /// Attempts to replace the geometry: whoever makes one may have every reserve for a moment.
+    pub(crate) reconfigures: Sweeps,
     /// What others hand over to each thread.
     pub(crate) mail: Vec<Inbox<Parcel<'pool>>>,
 }
@@ -62,6 +68,7 @@ struct Own {
     handle: AgentHandle,
     /// Grows when the agent is freed as a whole: what was charged before is not charged any more.
     epoch: u32,
+    limits: Limits,
 }
 
 /// One thread's state in a round.
@@ -89,13 +96,13 @@ impl<'pool, 'round> Worker<'pool, 'round> {
         present: &'round Present<'round>,
     ) -> Result<Self, Violation> {
         let (id, handle) = world.steady[usize::from(thread)].clone();
-        let mut own = vec![Own { id, handle, epoch: 0 }];
+        let mut own = vec![Own { id, handle, epoch: 0, limits: Limits::default() }];
         for i in 1..OWN_AGENTS {
             let id = own_name(thread, i)?;
             let handle = world.directory.register(id.clone());
             let handle =
                 handle.map_err(|error| Violation::answer("an own name was refused", error))?;
-            own.push(Own { id, handle, epoch: 0 });
+            own.push(Own { id, handle, epoch: 0, limits: Limits::default() });
         }
         let held = Vec::with_capacity(MOST_HELD);
         let counts = Counts::new(&COLUMNS);
@@ -123,6 +130,7 @@ impl<'pool, 'round> Worker<'pool, 'round> {
             self.give_back(held)?;
         }
         self.check_books()?;
+        self.lift_limits()?;
         self.world.tally.collect(&mut self.counts);
         Ok(())
     }
@@ -149,6 +157,11 @@ impl<'pool, 'round> Worker<'pool, 'round> {
             }
             Action::Free => self.free(pick),
             Action::Unwind => self.unwind(pick),
+            Action::Wait => self.wait(blocks, pick, other),
+            Action::WaitAsync => self.wait_async(blocks, pick, other),
+            Action::PanickingWaker => self.wait_with_panics(blocks, pick, other),
+            Action::SetQuota => self.set_quota(blocks, pick, other),
+            Action::SetReserve => self.set_reserve(blocks, pick, other),
             Action::IntoHandles => self.turn_into_handles(pick),
             Action::LeaseAgain => self.lease_again(pick),
             Action::FreeBadHandles => self.free_bad_handles(pick, other),

@@ -1,8 +1,9 @@
 //! Moving blocks between leases, agents and threads.
 
-use latchless::{AgentHandle, AgentId, BlockId, InboxFull, MergeError, TransferError};
+use latchless::{AgentHandle, AgentId, BlockId, InboxFull, MergeError};
 
 use super::held::{Leased, Place};
+use super::limits::Bounds;
 use super::{OWN_AGENTS, Parcel, STEADY, Worker};
 use crate::pool::canary::Mark;
 use crate::violation::Violation;
@@ -63,15 +64,20 @@ impl<'pool> Worker<'pool, '_> {
     }
 
     pub(super) fn transfer(&mut self, pick: usize, other: usize) -> Result<(), Violation> {
+        let agent = other % OWN_AGENTS;
+        let (bounds, to) = (self.bounds(agent), self.own[agent].handle);
         let Some(mut leased) = self.take_leased(pick) else {
             return Ok(());
         };
-        let agent = other % OWN_AGENTS;
-        let to = self.own[agent].handle;
         if leased.lease.agent() != to {
-            let before = leased.blocks();
-            registered(leased.lease.transfer(to))?;
+            let (before, asked) = (leased.blocks(), leased.lease.len());
+            let moved = leased.lease.transfer(to);
+            let moved = self.moved(leased.place, &bounds, asked, moved)?;
             self.settle(&leased, before)?;
+            if !moved {
+                self.hold(leased.into());
+                return Ok(());
+            }
             if leased.is_loose() {
                 // What is left of it is this thread's; it bears no mark if a sweep was near.
                 self.world.canary.take_over(leased.lease.blocks(), leased.mark, self.mark())?;
@@ -128,9 +134,9 @@ impl<'pool> Worker<'pool, '_> {
 
     pub(super) fn share(&mut self, pick: usize, other: usize) -> Result<(), Violation> {
         let agent = other % OWN_AGENTS;
-        let (handle, place) = (self.own[agent].handle, self.place(agent));
-        if let Some(theirs) = self.share_with(pick, handle, place)? {
-            let theirs = theirs.map_err(|error| Violation::answer("an own agent", error))?;
+        let (handle, place, bounds) =
+            (self.own[agent].handle, self.place(agent), self.bounds(agent));
+        if let Some(theirs) = self.share_with(pick, handle, place, Some(&bounds))? {
             self.hold(theirs.into());
         }
         Ok(())
@@ -139,7 +145,7 @@ impl<'pool> Worker<'pool, '_> {
     pub(super) fn share_with_common(&mut self, pick: usize, other: usize) -> Result<(), Violation> {
         let (_, id) = self.common(other);
         if let Some(handle) = self.world.directory.get(id)
-            && let Some(Ok(theirs)) = self.share_with(pick, handle, Place::Common)?
+            && let Some(theirs) = self.share_with(pick, handle, Place::Common, None)?
         {
             self.hold(theirs.into());
         }
@@ -155,18 +161,22 @@ impl<'pool> Worker<'pool, '_> {
             self.hold(leased.into());
             return Ok(());
         }
-        let before = leased.blocks();
-        registered(leased.lease.transfer(to))?;
+        let (before, asked) = (leased.blocks(), leased.lease.len());
+        let moved = leased.lease.transfer(to);
+        let moved = self.moved(leased.place, &Bounds::default(), asked, moved)?;
         self.settle(&leased, before)?;
-        self.send(thread, leased)
+        if moved {
+            return self.send(thread, leased);
+        }
+        self.hold(leased.into());
+        Ok(())
     }
 
     pub(super) fn hand_over_share(&mut self, pick: usize, other: usize) -> Result<(), Violation> {
         let (thread, to) = self.another_thread(other);
         // The place is the receiver's to tell.
-        match self.share_with(pick, to, Place::Common)? {
-            Some(Ok(theirs)) => self.send(thread, theirs),
-            Some(Err(error)) => Err(Violation::answer("a steady agent", error)),
+        match self.share_with(pick, to, Place::Common, Some(&Bounds::default()))? {
+            Some(theirs) => self.send(thread, theirs),
             None => Ok(()),
         }
     }
@@ -185,13 +195,15 @@ impl<'pool> Worker<'pool, '_> {
         }
     }
 
-    /// Shares a lease; `None` when what was picked cannot be.
+    /// Shares a lease; `None` when what was picked cannot be, or rightly was not. Of an agent without bounds
+    /// nothing is known: it may have left.
     fn share_with(
         &mut self,
         pick: usize,
         with: AgentHandle,
         place: Place,
-    ) -> Result<Option<Result<Leased<'pool>, TransferError>>, Violation> {
+        bounds: Option<&Bounds>,
+    ) -> Result<Option<Leased<'pool>>, Violation> {
         let Some(mut leased) = self.take_leased(pick) else {
             return Ok(None);
         };
@@ -202,7 +214,11 @@ impl<'pool> Worker<'pool, '_> {
         let before = leased.blocks();
         let mark = leased.mark;
         self.world.canary.share(before.iter().copied(), mark)?;
+        let (from, asked) = (leased.place, leased.lease.len());
         let theirs = leased.lease.share(with);
+        if let Some(bounds) = bounds {
+            self.moved(from, bounds, asked, theirs.as_ref().map(drop).map_err(|error| *error))?;
+        }
         match &theirs {
             Ok(theirs) => {
                 leased.shared = true;
@@ -212,7 +228,7 @@ impl<'pool> Worker<'pool, '_> {
         }
         self.settle(&leased, before)?;
         self.hold(leased.into());
-        Ok(Some(theirs.map(|lease| Leased { lease, mark, shared: true, place })))
+        Ok(theirs.ok().map(|lease| Leased { lease, mark, shared: true, place }))
     }
 
     /// Compares a lease with the blocks it had before: a loose one may have lost some, any other one must
@@ -247,8 +263,4 @@ impl<'pool> Worker<'pool, '_> {
         let thread = (usize::from(self.thread) + step) % threads;
         (thread, self.world.steady[thread].1)
     }
-}
-
-fn registered(result: Result<(), TransferError>) -> Result<(), Violation> {
-    result.map_err(|error| Violation::answer("a transfer to a registered agent", error))
 }

@@ -10,6 +10,7 @@ impl Worker<'_, '_> {
     /// The pool's accounts of the own agents against the books.
     pub(super) fn check_books(&self) -> Result<(), Violation> {
         for (i, own) in self.own.iter().enumerate() {
+            self.check_limits(i)?;
             let (expected, charged) = (self.booked(i), self.world.pool.used_by(own.handle));
             // Others hand over to the steady one.
             if charged != expected && (i != STEADY || charged < expected) {
@@ -21,7 +22,8 @@ impl Worker<'_, '_> {
     }
 
     pub(super) fn bad_request(&mut self, other: usize) -> Result<(), Violation> {
-        let agent = self.own[other % OWN_AGENTS].handle;
+        let own = &self.own[other % OWN_AGENTS];
+        let agent = own.handle;
         let pool = self.world.pool;
         let layers = self.world.specs[0].layers();
         let (granted, right) = match other % 4 {
@@ -35,6 +37,7 @@ impl Worker<'_, '_> {
                 let requested = self.world.scale.blocks + 1;
                 return match pool.allocate(agent, LayerId(0), requested) {
                     Err(AllocateError::Exhausted { .. }) => Ok(()),
+                    Err(AllocateError::QuotaExceeded { .. }) if own.limits.has_quota() => Ok(()),
                     other => Err(Violation::answer("more blocks than the pool has", other)),
                 };
             }
@@ -52,7 +55,8 @@ impl Worker<'_, '_> {
             .held
             .iter()
             .any(|held| held.len() > 0 && (held.shared || held.place != Place::Common));
-        match self.world.pool.reconfigure(spec) {
+        let reconfigure = || self.world.pool.reconfigure(spec);
+        match self.world.reconfigures.sweep(reconfigure) {
             Ok(()) if firm => Err(Violation::answer("reconfigured with blocks out", self.in_hand)),
             Err(error) if !(1..=self.world.scale.blocks).contains(&error.outstanding) => {
                 Err(Violation::answer("a refusal to reconfigure", error))
