@@ -224,7 +224,7 @@ impl Part for Pool {
         let census = self.blocks.census();
         let in_flight = census.in_flight.len() as u32;
         let parts = [census.free, census.owned_total(), census.shared, in_flight];
-        sum("census", census.total, parts.into_iter().map(u64::from).sum())?;
+        adds_up(census.total, parts.into_iter().map(u64::from).sum())?;
         let [used, total, in_flight] = [usage.used, usage.total, in_flight].map(u64::from);
         Ok(Fill { used, total, in_flight })
     }
@@ -243,7 +243,8 @@ impl Part for Pool {
 }
 
 /// The parts of a census must be the whole, whatever the workers do.
-fn sum(what: &'static str, total: u32, sum: u64) -> Result<(), Violation> {
+fn adds_up(total: u32, sum: u64) -> Result<(), Violation> {
+    let what = "census";
     if u64::from(total) == sum { Ok(()) } else { Err(Violation::WrongSum { what, total, sum }) }
 }
 
@@ -253,8 +254,8 @@ mod tests {
 
     #[test]
     fn parts_that_are_not_the_whole_are_seen() {
-        assert_eq!(sum("census", 10, 10), Ok(()));
+        assert_eq!(adds_up(10, 10), Ok(()));
         let short = Violation::WrongSum { what: "census", total: 10, sum: 9 };
-        assert_eq!(sum("census", 10, 9), Err(short));
+        assert_eq!(adds_up(10, 9), Err(short));
     }
 }

@@ -204,7 +204,7 @@ impl<'pool> Worker<'pool, '_> {
                 if is_calm {
                     return Err(Violation::SpuriousRefusal { requested });
                 }
-                self.exhausted(bounds, requested)?;
+                bounds.exhausted(requested, &self.world.reconfigures)?;
                 self.counts.outcomes[Came::Refused as usize] += 1;
                 Ok(None)
             }

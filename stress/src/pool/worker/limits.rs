@@ -7,6 +7,7 @@ use super::agents::one_that_goes;
 use super::held::Place;
 use super::{OWN_AGENTS, STEADY, Worker};
 use crate::pool::Came;
+use crate::pool::commons::Sweeps;
 use crate::violation::Violation;
 
 /// The limits that were set for an agent.
@@ -54,6 +55,19 @@ impl Bounds {
         }
     }
 
+    /// Judges that so many blocks were not to be had. Nothing is said while somebody reconfigures: that has every
+    /// reserve in its hands for a moment.
+    pub(super) fn exhausted(&self, blocks: u32, reconfigures: &Sweeps) -> Result<(), Violation> {
+        match self.kept {
+            Some(Kept { blocks: kept, reconfigures: before })
+                if blocks <= kept && reconfigures.stand_at(before) =>
+            {
+                Err(Violation::answer("a reserve has what was refused", (blocks, kept)))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Judges a refusal of so many blocks because an agent that has `used` may have `quota`.
     pub(super) fn over_quota(&self, blocks: u32, used: u32, quota: u32) -> Result<(), Violation> {
         let said = Quota { quota, used };
@@ -78,18 +92,6 @@ impl Worker<'_, '_> {
         let reconfigures = self.world.reconfigures.settled()?;
         let limits = self.world.pool.limits(self.own[agent].handle)?;
         Some(Kept { blocks: limits.reserve_free, reconfigures })
-    }
-
-    /// Judges that so many blocks were not to be had.
-    pub(super) fn exhausted(&self, bounds: &Bounds, blocks: u32) -> Result<(), Violation> {
-        match bounds.kept {
-            Some(Kept { blocks: kept, reconfigures })
-                if blocks <= kept && self.world.reconfigures.stand_at(reconfigures) =>
-            {
-                Err(Violation::answer("a reserve has what was refused", (blocks, kept)))
-            }
-            _ => Ok(()),
-        }
     }
 
     pub(super) fn over_quota(
@@ -257,6 +259,18 @@ mod tests {
         assert!(bounds(10, 7).given(4).is_err());
         assert!(bounds(5, 7).given(1).is_err(), "lowered below what the agent has");
         assert_eq!(Bounds::default().given(u32::MAX), Ok(()));
+    }
+
+    #[test]
+    fn a_refusal_of_what_a_reserve_has_is_seen() {
+        let reconfigures = Sweeps::default();
+        let kept = Some(Kept { blocks: 5, reconfigures: 0 });
+        let bounds = Bounds { quota: None, kept };
+        assert!(bounds.exhausted(5, &reconfigures).is_err());
+        assert_eq!(bounds.exhausted(6, &reconfigures), Ok(()));
+        assert_eq!(Bounds::default().exhausted(1, &reconfigures), Ok(()));
+        reconfigures.sweep(|| assert_eq!(bounds.exhausted(5, &reconfigures), Ok(())));
+        assert_eq!(bounds.exhausted(5, &reconfigures), Ok(()), "it was there in between");
     }
 
     #[test]

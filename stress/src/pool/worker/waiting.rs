@@ -51,13 +51,11 @@ impl<'pool> Worker<'pool, '_> {
         let begun = Instant::now();
         let (waited, time) = unfrozen(|| allocation.within(timeout));
         let over = begun.elapsed();
-        if time.is_some_and(|time| time > timeout + LATE) {
-            return Err(Violation::answer("a wait outlived its deadline", (timeout, time, waited)));
-        }
+        in_time(timeout, time)?;
         if let Err(WaitError::TimedOut { requested, timeout: said }) = waited {
-            if said != timeout || over < timeout || !self.may_be(wants, requested) {
-                let found = (timeout, over, wants, waited);
-                return Err(Violation::answer("a wait that timed out", found));
+            timed_out(timeout, said, over)?;
+            if !self.may_be(wants, requested) {
+                return Err(Violation::answer("a wait for other blocks", (wants, requested)));
             }
             self.has_to_wait(&bounds, requested)?;
             self.counts.outcomes[Came::TimedOut as usize] += 1;
@@ -167,7 +165,7 @@ impl<'pool> Worker<'pool, '_> {
         if self.world.phase == Phase::Calm {
             return Err(Violation::SpuriousRefusal { requested: blocks });
         }
-        self.exhausted(bounds, blocks)
+        bounds.exhausted(blocks, &self.world.reconfigures)
     }
 
     /// The blocks that a request takes under the geometry in force: exact with blocks in hand.
@@ -186,5 +184,40 @@ impl<'pool> Worker<'pool, '_> {
                 self.world.specs.iter().any(|spec| spec.blocks_for(tokens) == u64::from(blocks))
             }
         }
+    }
+}
+
+/// Judges how long a wait took, unless its thread was frozen.
+fn in_time(timeout: Duration, took: Option<Duration>) -> Result<(), Violation> {
+    match took {
+        Some(took) if took > timeout + LATE => {
+            Err(Violation::answer("a wait outlived its deadline", (timeout, took)))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Judges a wait that `said` that its time was over after `took`.
+fn timed_out(timeout: Duration, said: Duration, took: Duration) -> Result<(), Violation> {
+    if said == timeout && took >= timeout {
+        return Ok(());
+    }
+    Err(Violation::answer("a wait that timed out", (timeout, said, took)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_millis(3);
+
+    #[test]
+    fn a_wait_that_is_given_up_too_early_or_too_late_is_seen() {
+        assert_eq!(timed_out(TIMEOUT, TIMEOUT, TIMEOUT), Ok(()));
+        assert!(timed_out(TIMEOUT, TIMEOUT, TIMEOUT / 2).is_err());
+        assert!(timed_out(TIMEOUT, TIMEOUT / 2, TIMEOUT).is_err(), "another's deadline");
+        assert_eq!(in_time(TIMEOUT, Some(LATE)), Ok(()));
+        assert!(in_time(TIMEOUT, Some(TIMEOUT + LATE * 2)).is_err());
+        assert_eq!(in_time(TIMEOUT, None), Ok(()), "it was frozen");
     }
 }
