@@ -172,9 +172,12 @@ impl<'pool> World<'pool> {
         lease.checked_rem(self.leases.len())
     }
 
-    /// Ends an agent's tenure: what it holds alone is gone.
+    /// Ends an agent's tenure: what it holds alone is gone. One without blocks goes on.
     fn end_tenure(&mut self, i: usize) {
         let agent = self.agents[i];
+        if self.used_by(agent) == 0 {
+            return;
+        }
         for (_, held) in self.leases.iter_mut().filter(|(_, held)| held.agent == agent) {
             self.model.refund(i, mem::take(&mut held.sole).len() as u32);
         }
