@@ -211,6 +211,22 @@ fn an_agent_that_leaves_while_it_waits() {
     assert_whole(&pool);
 }
 
+/// Somebody waits for more than the reserves leave, and nothing is out. Found by the stress run: it was told that
+/// 0 blocks were out.
+#[test]
+fn what_is_promised_stands_in_the_way_of_another_geometry() {
+    let pool = pool(12);
+    let (agent, reserving) = (pool.open_account().unwrap(), pool.open_account().unwrap());
+    pool.set_reserve(reserving, 5).unwrap();
+    let mut waits = pool.allocate_async(agent, LAYER, 9);
+    assert!(look(&mut waits).is_pending());
+    assert_eq!(pool.usage().used, 0);
+    assert_eq!(pool.reconfigure(&spec(1)), Err(ReconfigureError { outstanding: 7 }));
+    pool.set_reserve(reserving, 0).unwrap();
+    assert_eq!(ready(&mut waits).len(), 9);
+    assert_whole(&pool);
+}
+
 /// Whoever waits waits for others' blocks, and whoever was granted some has them: the geometry for which
 /// a sequence was counted stays for as long as it waits.
 #[test]

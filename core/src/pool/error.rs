@@ -148,9 +148,12 @@ pub enum HandleError {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("{outstanding} blocks are out; free them (or force-clear the pool) before reconfiguring")]
+#[error(
+    "{outstanding} blocks are out or promised to callers who wait; free them (or force-clear the pool) before \
+     reconfiguring"
+)]
 pub struct ReconfigureError {
-    /// Blocks that are not free.
+    /// Blocks that are not free; when all are, those that callers who wait are going to get. One at the least.
     pub outstanding: u32,
 }
 

@@ -242,7 +242,10 @@ impl BlockPool {
                 },
                 // If the reserves have changed, what is missing may be there.
                 Err(Refused { available, promised }) if reserved() == in_reserve => {
-                    let outstanding = outside - available - promised;
+                    // None, or fewer than none where a reserve has changed twice meanwhile, are out when somebody
+                    // waits for more than there is: then what was promised stands in the way.
+                    let out = outside.saturating_sub(available + promised);
+                    let outstanding = if out > 0 { out } else { promised.max(1) };
                     return Err(ReconfigureError { outstanding });
                 }
                 Err(_) => {}

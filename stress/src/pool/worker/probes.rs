@@ -58,10 +58,7 @@ impl Worker<'_, '_> {
         let reconfigure = || self.world.pool.reconfigure(spec);
         match self.world.reconfigures.sweep(reconfigure) {
             Ok(()) if firm => Err(Violation::answer("reconfigured with blocks out", self.in_hand)),
-            // None are out and it is refused when somebody waits for more than there is without the reserves.
-            Err(error)
-                if !(u32::from(firm)..=self.world.scale.blocks).contains(&error.outstanding) =>
-            {
+            Err(error) if !(1..=self.world.scale.blocks).contains(&error.outstanding) => {
                 Err(Violation::answer("a refusal to reconfigure", error))
             }
             _ => Ok(()),
