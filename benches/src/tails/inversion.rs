@@ -92,9 +92,10 @@ fn starve<M: Send, I: Send>(
                 let starved: Vec<_> = (0..IDLE_THREADS)
                     .map(|i| scope.spawn(move || be_idle().map(|()| idle(i, stop))))
                     .collect();
-                let measured = measured();
-                // Relaxed: nothing is handed over with it.
-                stop.store(true, Ordering::Relaxed);
+                let measured = {
+                    let _stop = StopOnDrop(stop);
+                    measured()
+                };
                 let join = |thread: thread::ScopedJoinHandle<'_, io::Result<I>>| {
                     thread.join().expect("no thread panicked")
                 };
@@ -103,6 +104,16 @@ fn starve<M: Send, I: Send>(
         });
         run.join().expect("no thread panicked")
     })
+}
+
+/// Stops the others, also when what is measured panics: the scope waits for them.
+struct StopOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        // Relaxed: nothing is handed over with it.
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Keeps a core busy. Where it cannot be pinned, the confinement to as many cores as there are of these
@@ -156,6 +167,19 @@ mod tests {
     use super::*;
     use crate::baseline::MutexOwner;
     use crate::latchless_pool::Leases;
+
+    #[test]
+    fn a_panic_of_what_is_measured_ends_the_run() {
+        let (ended, end) = std::sync::mpsc::channel::<()>();
+        let run = thread::spawn(move || {
+            let _ended = ended;
+            let idle = |_, stop: &AtomicBool| while !stop.load(Ordering::Relaxed) {};
+            starve(idle, || panic!("on purpose"))
+        });
+        let hung = end.recv_timeout(Duration::from_secs(20));
+        assert_eq!(hung, Err(std::sync::mpsc::RecvTimeoutError::Disconnected));
+        assert!(run.join().is_err());
+    }
 
     #[test]
     fn a_run_measures_and_keeps_its_blocks() {
