@@ -2,25 +2,30 @@
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering};
+use std::cell::Cell;
 
-static COUNTING: AtomicBool = AtomicBool::new(false);
-static BYTES: AtomicIsize = AtomicIsize::new(0);
+thread_local! {
+    /// Bytes that this thread has asked for, while it counts.
+    static COUNTED: Cell<Option<isize>> = const { Cell::new(None) };
+}
 
-/// The system's allocator. While [`bytes_of`] runs it counts the bytes that are asked for; else it costs
+/// The system's allocator. While [`bytes_of`] runs it counts the bytes that its thread asks for; else it costs
 /// a load and a branch more, so that contenders that allocate can be measured in the same program.
 #[derive(Debug)]
 pub struct Counting;
 
 fn count(bytes: isize) {
-    // Relaxed: one thread switches, allocates and reads.
-    if COUNTING.load(Ordering::Relaxed) {
-        BYTES.fetch_add(bytes, Ordering::Relaxed);
-    }
+    // A thread that is about to end has nothing to count any more.
+    let _ended = COUNTED.try_with(|counted| {
+        if let Some(sum) = counted.get() {
+            counted.set(Some(sum + bytes));
+        }
+    });
 }
 
 // SAFETY: every call is passed on to the system's allocator with the arguments it came with, and what
-// that returns is returned. Counting touches two statics and cannot panic, allocate or unwind.
+// that returns is returned. Counting touches one thread-local cell, which needs no
+// memory and has no destructor, and cannot panic, allocate or unwind.
 unsafe impl GlobalAlloc for Counting {
     // SAFETY: the caller promises what `System::alloc` asks for, to which it is handed on.
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -51,13 +56,11 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// Heap bytes that `make` leaves behind in what it returns: what was asked for, without the
-/// allocator's own. 0 unless [`Counting`] is the program's allocator. Other threads must not allocate
-/// meanwhile.
+/// Heap bytes that `make` leaves behind in what it returns: what this thread asked for, without the
+/// allocator's own. 0 unless [`Counting`] is the program's allocator.
 pub fn bytes_of<T>(make: impl FnOnce() -> T) -> (T, usize) {
-    BYTES.store(0, Ordering::Relaxed);
-    COUNTING.store(true, Ordering::Relaxed);
+    COUNTED.set(Some(0));
     let made = make();
-    COUNTING.store(false, Ordering::Relaxed);
-    (made, BYTES.load(Ordering::Relaxed).max(0) as usize)
+    let bytes = COUNTED.take().unwrap_or_default();
+    (made, bytes.max(0) as usize)
 }
