@@ -103,23 +103,29 @@ fn pair<'pool, C: Contender>(pool: &'pool C, hand: &mut C::Hand<'pool>, blocks: 
 
 /// Runs `work` on so many threads until `slice` is over, which it is told by the flag. Returns the time
 /// from the first one's start to the flag, and what each returned.
+///
+/// Where there are fewer cores than threads, the flag may be set before anybody has begun. Nothing was measured
+/// then, and it is done again.
 fn for_a_while<H, R: Send>(
     threads: usize,
     slice: Duration,
     ready: impl Fn(usize) -> H + Sync,
     work: impl Fn(H, &AtomicBool) -> R + Sync,
 ) -> (Duration, Vec<R>) {
-    let stop = AtomicBool::new(false);
-    let wait = || {
-        thread::sleep(slice);
-        stop.store(true, Ordering::Relaxed);
-        Instant::now()
-    };
-    let (stopped, spans) = together(threads, ready, |hand| work(hand, &stop), wait);
-    let begun = spans.iter().map(|span| span.begun).min();
-    // Where there are fewer cores than threads, the flag may be set before anybody has begun.
-    let time = begun.map_or(Duration::ZERO, |begun| stopped.saturating_duration_since(begun));
-    (time.max(Duration::from_nanos(1)), spans.into_iter().map(|span| span.result).collect())
+    loop {
+        let stop = AtomicBool::new(false);
+        let wait = || {
+            thread::sleep(slice);
+            stop.store(true, Ordering::Relaxed);
+            Instant::now()
+        };
+        let (stopped, spans) = together(threads, &ready, |hand| work(hand, &stop), wait);
+        let begun = spans.iter().map(|span| span.begun).min();
+        let time = begun.map_or(Duration::ZERO, |begun| stopped.saturating_duration_since(begun));
+        if !time.is_zero() {
+            return (time, spans.into_iter().map(|span| span.result).collect());
+        }
+    }
 }
 
 /// When a thread worked, and what it returned.
@@ -168,6 +174,16 @@ fn together<H, R: Send, M>(
 mod tests {
     use super::*;
     use crate::backends::{self, Visitor};
+
+    #[test]
+    fn a_time_in_which_nobody_had_begun_is_not_told() {
+        // The flag is set at once: often before the threads have begun.
+        let nothing = |(), _: &AtomicBool| ();
+        for _ in 0..50 {
+            let (time, done) = for_a_while(4, Duration::ZERO, |_| (), nothing);
+            assert!(time > Duration::from_nanos(1) && done.len() == 4, "{time:?}");
+        }
+    }
 
     #[test]
     fn every_contender_runs_and_keeps_its_blocks() {
