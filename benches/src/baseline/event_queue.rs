@@ -36,9 +36,10 @@ enum Answer {
     Reconfigured(bool),
 }
 
-/// The way back from the owner, and the blocks.
+/// The way back from the owner, and the blocks. It leaves when it is dropped.
 #[derive(Debug)]
-pub struct EventHand {
+pub struct EventHand<'pool> {
+    pool: &'pool EventQueue,
     number: usize,
     answers: Receiver<Answer>,
     blocks: Vec<u32>,
@@ -97,15 +98,26 @@ impl EventQueue {
     }
 }
 
-impl EventHand {
+impl EventHand<'_> {
     fn answer(&self) -> Answer {
         self.answers.recv().expect("the owner lives as long as the pool")
     }
 }
 
+impl Drop for EventHand<'_> {
+    fn drop(&mut self) {
+        let Some(requests) = &self.pool.requests else { return };
+        // An owner that has panicked has shown at whoever asked it.
+        if !self.blocks.is_empty() {
+            let _gone = requests.send(Request::GiveBack(std::mem::take(&mut self.blocks)));
+        }
+        let _gone = requests.send(Request::Leave { hand: self.number });
+    }
+}
+
 impl Contender for EventQueue {
     const NAME: &'static str = "event_queue";
-    type Hand<'pool> = EventHand;
+    type Hand<'pool> = EventHand<'pool>;
 
     fn new(blocks: u32) -> Self {
         let (sender, requests) = channel();
@@ -113,18 +125,17 @@ impl Contender for EventQueue {
         Self { requests: Some(sender), owner: Some(owner) }
     }
 
-    fn hand(&self) -> EventHand {
+    fn hand(&self) -> EventHand<'_> {
         let (sender, answers) = sync_channel(1);
         self.send(Request::Join(sender));
-        let mut hand = EventHand { number: 0, answers, blocks: Vec::new() };
-        if let Answer::Number(number) = hand.answer() {
-            hand.number = number;
+        match answers.recv().expect("the owner lives as long as the pool") {
+            Answer::Number(number) => EventHand { pool: self, number, answers, blocks: Vec::new() },
+            other => unreachable!("one question, one answer: {other:?}"),
         }
-        hand
     }
 
     #[inline]
-    fn take(&self, hand: &mut EventHand, blocks: u32) -> Result<(), Exhausted> {
+    fn take(&self, hand: &mut EventHand<'_>, blocks: u32) -> Result<(), Exhausted> {
         self.send(Request::Take { hand: hand.number, blocks });
         match hand.answer() {
             Answer::Blocks(blocks) => hand.blocks = blocks?,
@@ -134,7 +145,7 @@ impl Contender for EventQueue {
     }
 
     #[inline]
-    fn give_back(&self, hand: &mut EventHand) -> Result<(), ReturnError> {
+    fn give_back(&self, hand: &mut EventHand<'_>) -> Result<(), ReturnError> {
         self.send(Request::GiveBack(std::mem::take(&mut hand.blocks)));
         Ok(())
     }
@@ -142,12 +153,10 @@ impl Contender for EventQueue {
     fn free(&self) -> u32 {
         let hand = self.hand();
         self.send(Request::CountFree { hand: hand.number });
-        let free = match hand.answer() {
+        match hand.answer() {
             Answer::Free(free) => free,
             other => unreachable!("one question, one answer: {other:?}"),
-        };
-        self.send(Request::Leave { hand: hand.number });
-        free
+        }
     }
 }
 
@@ -160,12 +169,10 @@ impl Churn for EventQueue {
             self.give_back(&mut hand).expect("whatever is given back is believed");
         }
         self.send(Request::Reconfigure { hand: hand.number });
-        let reconfigured = match hand.answer() {
+        match hand.answer() {
             Answer::Reconfigured(done) => done,
             other => unreachable!("one question, one answer: {other:?}"),
-        };
-        self.send(Request::Leave { hand: hand.number });
-        reconfigured
+        }
     }
 }
 
@@ -189,6 +196,16 @@ mod tests {
         takes_all_or_nothing::<EventQueue>();
         loses_nothing::<EventQueue>();
         churns::<EventQueue>();
+    }
+
+    #[test]
+    fn a_hand_that_leaves_makes_room() {
+        let pool = EventQueue::new(10);
+        let mut first = pool.hand();
+        pool.take(&mut first, 4).unwrap();
+        let number = first.number;
+        drop(first);
+        assert_eq!((pool.hand().number, pool.free()), (number, 10));
     }
 
     #[test]

@@ -28,9 +28,10 @@ struct Owner {
     generation: u32,
 }
 
-/// An agent and its blocks, each with the generation in which it got it.
+/// An agent and its blocks, each with the generation in which it got it. The agent leaves when it is dropped.
 #[derive(Debug)]
-pub struct OwnerHand {
+pub struct OwnerHand<'pool> {
+    pool: &'pool MutexOwner,
     agent: u32,
     blocks: Vec<(u32, u32)>,
 }
@@ -43,7 +44,7 @@ impl State {
         })
     }
 
-    fn take(&mut self, hand: &mut OwnerHand, blocks: u32) -> Result<(), Exhausted> {
+    fn take(&mut self, hand: &mut OwnerHand<'_>, blocks: u32) -> Result<(), Exhausted> {
         let available = self.free.len() as u32;
         let Some(rest) = available.checked_sub(blocks) else {
             let total = self.owners.len() as u32;
@@ -60,7 +61,7 @@ impl State {
         Ok(())
     }
 
-    fn give_back(&mut self, hand: &mut OwnerHand) -> Result<(), ReturnError> {
+    fn give_back(&mut self, hand: &mut OwnerHand<'_>) -> Result<(), ReturnError> {
         let agent = hand.agent;
         let bad = hand.blocks.iter().find(|(block, generation)| {
             self.owners[*block as usize] != Owner { agent, generation: *generation }
@@ -79,9 +80,19 @@ impl State {
     }
 }
 
+impl Drop for OwnerHand<'_> {
+    fn drop(&mut self) {
+        let mut state = self.pool.0.lock();
+        // Blocks that it should not have keep its number from the next one.
+        if state.give_back(self).is_ok() {
+            state.vacant.push(self.agent);
+        }
+    }
+}
+
 impl Contender for MutexOwner {
     const NAME: &'static str = "mutex_owner";
-    type Hand<'pool> = OwnerHand;
+    type Hand<'pool> = OwnerHand<'pool>;
 
     fn new(blocks: u32) -> Self {
         let vacant = Owner { agent: NOBODY, generation: 0 };
@@ -93,18 +104,19 @@ impl Contender for MutexOwner {
         }))
     }
 
-    fn hand(&self) -> OwnerHand {
+    fn hand(&self) -> OwnerHand<'_> {
         let mut state = self.0.lock();
-        OwnerHand { agent: state.register(), blocks: Vec::with_capacity(state.owners.len()) }
+        let blocks = Vec::with_capacity(state.owners.len());
+        OwnerHand { pool: self, agent: state.register(), blocks }
     }
 
     #[inline]
-    fn take(&self, hand: &mut OwnerHand, blocks: u32) -> Result<(), Exhausted> {
+    fn take(&self, hand: &mut OwnerHand<'_>, blocks: u32) -> Result<(), Exhausted> {
         self.0.lock().take(hand, blocks)
     }
 
     #[inline]
-    fn give_back(&self, hand: &mut OwnerHand) -> Result<(), ReturnError> {
+    fn give_back(&self, hand: &mut OwnerHand<'_>) -> Result<(), ReturnError> {
         self.0.lock().give_back(hand)
     }
 
@@ -117,12 +129,11 @@ impl Churn for MutexOwner {
     /// Nothing is shared here: an owner word has room for one holder.
     fn churn(&self, blocks: u32) -> bool {
         let agent = self.0.lock().register();
-        let mut hand = OwnerHand { agent, blocks: Vec::with_capacity(blocks as usize) };
-        if self.take(&mut hand, blocks).is_ok() {
-            self.give_back(&mut hand).expect("a hand has what it took");
-        }
+        let mut hand = OwnerHand { pool: self, agent, blocks: Vec::with_capacity(blocks as usize) };
+        // Refused or not, it gives back what it has when it leaves.
+        let _refused = self.take(&mut hand, blocks).is_err();
+        drop(hand);
         let mut state = self.0.lock();
-        state.vacant.push(agent);
         let total = state.owners.len();
         let complete = state.free.len() == total;
         if complete {
@@ -151,6 +162,12 @@ mod tests {
         pool.churn(1);
         pool.churn(1);
         assert_eq!(pool.0.lock().used, [0]);
+        for _ in 0..2 {
+            let mut hand = pool.hand();
+            pool.take(&mut hand, 3).unwrap();
+        }
+        assert_eq!(pool.0.lock().used, [0]);
+        assert_eq!(pool.free(), 10);
     }
 
     #[test]
@@ -168,7 +185,8 @@ mod tests {
         pool.give_back(&mut hand).unwrap();
         hand.blocks = stale;
         assert!(pool.give_back(&mut hand).is_err(), "given back twice");
-        pool.take(&mut pool.hand(), 9).unwrap();
+        let mut third = pool.hand();
+        pool.take(&mut third, 9).unwrap();
         assert!(pool.give_back(&mut hand).is_err(), "out again, to another agent");
     }
 }

@@ -210,17 +210,21 @@ mod tests {
 
     impl Contender for Capricious {
         const NAME: &'static str = "capricious";
-        type Hand<'pool> = OwnerHand;
+        type Hand<'pool> = OwnerHand<'pool>;
 
         fn new(blocks: u32) -> Self {
             Self(MutexOwner::new(blocks))
         }
 
-        fn hand(&self) -> OwnerHand {
+        fn hand(&self) -> OwnerHand<'_> {
             self.0.hand()
         }
 
-        fn take(&self, hand: &mut OwnerHand, blocks: u32) -> Result<(), Exhausted> {
+        fn take<'pool>(
+            &'pool self,
+            hand: &mut OwnerHand<'pool>,
+            blocks: u32,
+        ) -> Result<(), Exhausted> {
             if blocks == 33 {
                 let (total, available) = (BLOCKS, self.free());
                 let allocated = total - available;
@@ -229,7 +233,7 @@ mod tests {
             self.0.take(hand, blocks)
         }
 
-        fn give_back(&self, hand: &mut OwnerHand) -> Result<(), ReturnError> {
+        fn give_back<'pool>(&'pool self, hand: &mut OwnerHand<'pool>) -> Result<(), ReturnError> {
             self.0.give_back(hand)
         }
 
