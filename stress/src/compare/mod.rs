@@ -160,10 +160,11 @@ mod tests {
     fn a_turn_s_time_is_over_when_it_is_told_to_stop() {
         // Frozen all the time, and for far longer than a turn.
         let freezes = Freezes { per_second: 1_000.0, time: Duration::from_millis(600) };
+        let begun = Instant::now();
         let compared = compare(&contest(Some(freezes)), &AtomicBool::new(false));
-        for side in &compared.sides {
-            assert!(side.seconds < 0.3, "{compared}");
-        }
+        // Whatever the machine is slow at counts for both: what was waited for the frozen is in the one alone.
+        let told: f64 = compared.sides.iter().map(|side| side.seconds).sum();
+        assert!(told < begun.elapsed().as_secs_f64() / 2.0, "{compared}");
     }
 
     #[test]

@@ -182,7 +182,7 @@ impl Accounts {
         Some(AgentHandle { slot, generation })
     }
 
-    /// Begins a new tenure of an agent and returns it with the blocks of the last one.
+    /// Begins a new tenure of an agent and returns it with the blocks of the last one; without blocks that goes on.
     pub(super) fn sweep(&self, agent: AgentHandle) -> Option<(Tenure, u32)> {
         self.end_tenure(agent, Word::swept)
     }
