@@ -1,6 +1,7 @@
 //! What the machine did not give although the run needs it. No invariant broke: the run ends in an orderly way,
 //! with an exit code of its own.
 
+use std::env;
 use std::io;
 use std::sync::Arc;
 
@@ -29,6 +30,13 @@ pub(crate) enum Failure {
         "there is no folder for the store ({0}); make room there, or name another one in TMPDIR"
     )]
     Folder(Arc<io::Error>),
+    /// No room there any more: what was seen then says nothing.
+    #[error(
+        "there is no room left for the store ({error}), and then: {seen}; make room in {}, or name another \
+         folder in TMPDIR",
+        env::temp_dir().display()
+    )]
+    Room { error: Arc<io::Error>, seen: String },
 }
 
 impl Failure {

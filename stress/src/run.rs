@@ -62,16 +62,12 @@ impl Running {
             self.part.round(ground, round);
             // A round that broke leaves things behind, and one that could not begin lacks some: only the first
             // counts.
-            if ground.stop.is_sound()
-                && let Err(violation) = self.part.check(round)
-            {
-                ground.check_failed(self.part.kind(), round, violation);
+            if ground.stop.is_sound() {
+                ground.check(self.part.kind(), round, || self.part.check(round));
             }
         }
-        if ground.stop.is_sound()
-            && let Err(violation) = self.part.end()
-        {
-            ground.check_failed(self.part.kind(), self.round(), violation);
+        if ground.stop.is_sound() {
+            ground.check(self.part.kind(), self.round(), || self.part.end());
         }
     }
 }

@@ -58,7 +58,7 @@ pub(crate) enum Violation {
     #[error("{what} grows: {slope}; the limit is {limit}")]
     Grows { what: &'static str, slope: String, limit: u64 },
     /// A thread does not get on, although nobody ever waits.
-    #[error("the thread has ended no operation for {}", humantime::format_duration(*.0))]
+    #[error("a thread has ended no operation for {}", humantime::format_duration(*.0))]
     Stalled(Duration),
     /// A thread panicked.
     #[error("the thread panicked: {message}")]

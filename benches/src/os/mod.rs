@@ -4,4 +4,3 @@
 pub mod counting;
 #[cfg(target_os = "linux")]
 pub mod scheduling;
-pub mod trim;

@@ -81,6 +81,19 @@ impl Ground {
         }
     }
 
+    /// Checks a part whose threads have ended. A check that never ends is a stall as well.
+    pub(crate) fn check(
+        &self,
+        part: Kind,
+        round: u64,
+        check: impl FnOnce() -> Result<(), Violation>,
+    ) {
+        let _present = self.roll.enter_checker(part, round);
+        if let Err(violation) = check() {
+            self.check_failed(part, round, violation);
+        }
+    }
+
     /// Something does not hold, and no thread of the round saw it.
     pub(crate) fn check_failed(&self, part: Kind, round: u64, violation: Violation) {
         self.stop.broken(Broken { violation, part: Some(part), round, thread: None });

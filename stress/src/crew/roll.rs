@@ -10,6 +10,9 @@ use latchless_freezing::{Enlisted, Victim};
 
 use crate::part::Kind;
 
+/// The number of the thread that checks a part when those of a round have ended.
+const CHECKER: u16 = u16::MAX;
+
 /// A thread at work.
 #[derive(Debug)]
 pub(crate) struct Entry {
@@ -26,6 +29,11 @@ impl Entry {
     /// Stops the thread where it is, for `time`. `false`: it is not there any more.
     pub(crate) fn strike(&self, time: Duration) -> std::io::Result<bool> {
         self.victim.map_or(Ok(false), |victim| victim.strike(time))
+    }
+
+    /// Its number among those of a round; none for who checks.
+    pub(crate) fn worker(&self) -> Option<u16> {
+        (self.thread != CHECKER).then_some(self.thread)
     }
 
     fn is_frozen(&self) -> bool {
@@ -54,6 +62,11 @@ impl Roll {
         });
         self.entries().push(Arc::clone(&entry));
         Present { roll: self, entry, _enlisted: enlisted }
+    }
+
+    /// Enters the calling thread as the one that checks.
+    pub(crate) fn enter_checker(&self, part: Kind, round: u64) -> Present<'_> {
+        self.enter(part, round, CHECKER)
     }
 
     pub(crate) fn everybody(&self) -> Vec<Arc<Entry>> {

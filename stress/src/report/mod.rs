@@ -70,7 +70,8 @@ struct ViolationReport {
 
 #[derive(Debug, Serialize)]
 struct PartReport {
-    name: &'static str,
+    #[serde(rename = "name")]
+    kind: Kind,
     threads: u16,
     rounds: u64,
     operations: u64,
@@ -122,7 +123,7 @@ impl Report {
             let seconds = took.as_secs_f64();
             let columns = counts.columns;
             PartReport {
-                name: kind.name(),
+                kind: *kind,
                 threads: *threads,
                 rounds: *rounds,
                 operations: counts.operations(),
@@ -197,7 +198,7 @@ impl fmt::Display for Report {
             writeln!(
                 f,
                 "  {}: {} operations in {} round{} and {:.1} s: {} a second",
-                part.name,
+                part.kind,
                 grouped(part.operations),
                 grouped(part.rounds),
                 if part.rounds == 1 { "" } else { "s" },
@@ -221,16 +222,22 @@ impl fmt::Display for Report {
                 grouped(part.most_in_flight),
             )?;
         }
-        let Resources { resident, descriptors, threads, .. } = self.most;
+        let Resources { resident, in_use, descriptors, threads, .. } = self.most;
         write!(
             f,
-            "  {} looks while running; at most {}, {descriptors} descriptors, {threads} threads",
+            "  {} looks while running; at most {}, {} of them in use, {descriptors} descriptors, {threads} threads",
             grouped(self.looks),
             mebibytes(resident),
+            mebibytes(in_use),
         )?;
-        let Growth { memory, descriptors, threads } = self.growth;
-        for (what, slope) in [("bytes", memory), ("descriptors", descriptors), ("threads", threads)]
-        {
+        let Growth { memory, in_use, descriptors, threads } = self.growth;
+        let each = [
+            ("bytes in use", in_use),
+            ("resident bytes", memory),
+            ("descriptors", descriptors),
+            ("threads", threads),
+        ];
+        for (what, slope) in each {
             if let Some(slope) = slope {
                 write!(f, "\n  growth in {what}: {slope}")?;
             }

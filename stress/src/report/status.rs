@@ -112,11 +112,12 @@ impl fmt::Display for Status {
             }
             writeln!(f)?;
         }
-        let Resources { resident, descriptors, threads, .. } = self.resources;
+        let Resources { resident, in_use, descriptors, threads, .. } = self.resources;
         write!(
             f,
-            "[{elapsed:>7}] process {} | {descriptors} descriptors | {threads} threads | {} frozen",
+            "[{elapsed:>7}] process {}, {} in use | {descriptors} descriptors | {threads} threads | {} frozen",
             mebibytes(resident),
+            mebibytes(in_use),
             grouped(self.frozen),
         )
     }

@@ -52,8 +52,7 @@ fn all_phases_hold_and_every_action_is_counted() {
     let samples = outcome.seen.series.samples();
     assert!(outcome.seen.looks > 0 && !samples.is_empty());
     for fault in Fault::ALL {
-        let sampled: u64 =
-            samples.iter().filter_map(|sample| sample.faults.get(fault.name())).sum();
+        let sampled: u64 = samples.iter().map(|sample| sample.faults.count(fault)).sum();
         let counts = outcome.parts.iter().map(|part| &part.counts);
         let counted: u64 = counts.map(|counts| counts.of(fault.counted_as())).sum();
         assert_eq!(sampled, counted, "{fault}: all of them are in the samples");
@@ -283,6 +282,9 @@ impl Part for Panics {
         if round == 5 {
             self.pass("check");
         }
+        if self.at == "hang" {
+            thread::sleep(LATE);
+        }
         Ok(())
     }
 
@@ -320,6 +322,20 @@ fn a_panic_outside_a_round_s_threads_ends_the_run_at_once_and_is_told_with_its_p
         assert!(report.contains("BROKEN: ") && report.contains("agents: "), "{report}");
         assert_eq!(report.contains("in round 5 (shared prefixes), agents"), at != "look");
     }
+}
+
+#[test]
+fn a_check_that_does_not_end_is_a_stall() {
+    let stall_after = Duration::from_millis(50);
+    let once = Plan { stall_after, ..plan(&[], 1) };
+    let site = Site::new(Ground::default(), &once, vec![Panics::boxed("hang")]);
+    let given_up = AtomicBool::new(false);
+    let give_up = |_: &Outcome| given_up.store(true, Ordering::Relaxed);
+    let outcome = run_on(&site, &once, &AtomicBool::new(false), &Nobody, give_up);
+    let Ending::Broken(broken) = &outcome.ending else { panic!("{:?}", outcome.ending) };
+    assert_eq!(broken.violation, Violation::Stalled(stall_after));
+    assert_eq!((broken.part, broken.thread), (Some(Kind::Agents), None));
+    assert!(given_up.into_inner());
 }
 
 #[test]

@@ -115,7 +115,7 @@ fn watch(ground: &Ground, stall_after: Duration, teller: &Teller, over: &AtomicB
             let violation = Violation::Stalled(stall_after);
             // Now: the thread may never end.
             teller.tell(&Told::Broken(format!("thread {}: {violation}", entry.thread)));
-            let (part, round, thread) = (Some(entry.part), entry.round, Some(entry.thread));
+            let (part, round, thread) = (Some(entry.part), entry.round, entry.worker());
             ground.stop.broken(Broken { violation, part, round, thread });
             return;
         }

@@ -19,7 +19,9 @@ mod warm;
 mod worker;
 
 use std::fs;
+use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -35,6 +37,7 @@ use self::told::{Incident, Told};
 use self::warm::{KEEPERS, Kept};
 use crate::crew::Ground;
 use crate::crew::roll::Present;
+use crate::exit::is_want;
 use crate::failure::Failure;
 use crate::part::{Fill, Kind, Part};
 use crate::plan::Plan;
@@ -46,6 +49,8 @@ use crate::violation::Violation;
 
 /// Lives of a round: one of each kind.
 const LIVES: u64 = 4;
+/// Bytes without which a round's disk is full: what its largest files are together.
+const NEEDED: usize = 4 << 20;
 
 /// What comes of a decision.
 #[derive(Debug, Clone, Copy)]
@@ -152,32 +157,37 @@ impl Store {
                 return Ok(());
             }
         };
-        let file = folder.path().join("agents.db");
+        let mut counts = Counts::new(&COLUMNS);
+        let lived = self.lives_in(folder.path(), round, &mut counts, (present, stop));
+        self.tally.collect(&mut counts);
+        lived.or_else(|violation| blame(violation, folder.has_room(NEEDED), stop))
+    }
+
+    fn lives_in(
+        &self,
+        folder: &Path,
+        round: u64,
+        counts: &mut Counts,
+        (present, stop): (&Present<'_>, &Stop),
+    ) -> Result<(), Violation> {
+        let file = folder.join("agents.db");
         let mut rng = generator(self.plan.seed, Kind::Store, round, u16::MAX);
         let mut shadow = Shadow::default();
-        let mut counts = Counts::new(&COLUMNS);
         for number in 0..LIVES {
             if stop.is_stopped() {
                 break;
             }
-            let (life, killed) = self.life(
-                &file,
-                [round, number],
-                &mut rng,
-                &mut shadow,
-                &mut counts,
-                (present, stop),
-            )?;
+            let (life, killed) =
+                self.life(&file, [round, number], &mut rng, &mut shadow, counts, (present, stop))?;
             let found = Found::read(&file, threads(&self.plan));
             let found = found.map_err(|error| Violation::answer("the store is readable", error))?;
             let broken = |what| Violation::Store { lives: number + 1, what };
             shadow.check(&found).map_err(broken)?;
             let half = shadow.warm.check(&life.cache(), life.phase(), killed).map_err(broken)?;
             counts.outcomes[Came::HalfWritten as usize] += half;
-            self.tally.offer(&mut counts);
+            self.tally.offer(counts);
             present.beat();
         }
-        self.tally.collect(&mut counts);
         Ok(())
     }
 
@@ -282,6 +292,17 @@ impl Store {
     }
 }
 
+/// A store whose disk is full does not do what it must, and that is not its fault. `room`: whether there is some.
+fn blame(violation: Violation, room: io::Result<()>, stop: &Stop) -> Result<(), Violation> {
+    match room {
+        Err(error) if is_want(&error) => {
+            stop.failed(Failure::Room { error: Arc::new(error), seen: violation.to_string() });
+            Ok(())
+        }
+        _ => Err(violation),
+    }
+}
+
 impl Part for Store {
     fn kind(&self) -> Kind {
         Kind::Store
@@ -319,5 +340,27 @@ impl Part for Store {
 
     fn gauges(&self) -> Vec<(&'static str, u64)> {
         vec![("frozen in the child", self.frozen.load(Ordering::Relaxed))]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_seen_on_a_full_disk_is_the_disks_fault() {
+        let violation = || Violation::answer("the store", "no room");
+        let folder = Scratch::new().unwrap();
+        let stop = Stop::default();
+        assert!(folder.has_room(1).is_ok());
+        assert!(blame(violation(), folder.has_room(1), &stop).is_err());
+        assert!(stop.is_sound());
+        let full = || Err(io::ErrorKind::StorageFull.into());
+        assert!(blame(violation(), full(), &stop).is_ok());
+        assert!(stop.what_failed().unwrap().to_string().contains("no room"));
+        let gone = folder.path().to_owned();
+        drop(folder);
+        let missing = std::fs::write(gone.join("room"), "");
+        assert!(missing.is_err() && blame(violation(), missing, &stop).is_err());
     }
 }

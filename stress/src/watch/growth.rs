@@ -17,6 +17,7 @@ const MOST_HANDLES: f64 = 4.0;
 #[derive(Debug)]
 pub(super) struct Tracks {
     memory: Track,
+    in_use: Track,
     descriptors: Track,
     threads: Track,
 }
@@ -26,6 +27,8 @@ pub(super) struct Tracks {
 pub(crate) struct Growth {
     /// Bytes, of what is not of files.
     pub(crate) memory: Option<Slope>,
+    /// Bytes that allocations hold: what a leak shows in first.
+    pub(crate) in_use: Option<Slope>,
     pub(crate) descriptors: Option<Slope>,
     pub(crate) threads: Option<Slope>,
 }
@@ -34,31 +37,35 @@ impl Tracks {
     /// Judged from `judge_after` on.
     pub(super) fn new(judge_after: Duration) -> Self {
         let bucket = (judge_after / BUCKETS).max(Duration::from_millis(1));
-        let [memory, descriptors, threads] = [(); 3].map(|()| Track::new(bucket));
-        Self { memory, descriptors, threads }
+        let [memory, in_use, descriptors, threads] = [(); 4].map(|()| Track::new(bucket));
+        Self { memory, in_use, descriptors, threads }
     }
 
-    /// How often memory that nobody has should go back to the system: twice in the time of which the least value
-    /// counts. Free memory that an allocator keeps grows for hours, and is no leak.
+    /// How often memory that nobody has should go back to the system: some times in the time of which the least
+    /// value counts. Free memory that an allocator keeps grows for hours, and is no leak.
     pub(super) fn trim_every(&self) -> Duration {
-        (self.memory.bucket() / 2).max(Duration::from_secs(1))
+        (self.memory.bucket() / 6).max(Duration::from_secs(1))
     }
 
     pub(super) fn see(&mut self, at: Duration, now: &Resources) {
         self.memory.see(at, now.anonymous);
+        if now.in_use > 0 {
+            self.in_use.see(at, now.in_use);
+        }
         self.descriptors.see(at, now.descriptors);
         self.threads.see(at, now.threads);
     }
 
-    /// Bytes an hour so far.
-    pub(super) fn memory(&self) -> Option<f64> {
-        self.memory.slope().map(|slope| slope.per_hour)
+    /// Bytes an hour so far: of those in use, where the allocator tells of them.
+    pub(super) fn bytes(&self) -> Option<f64> {
+        self.in_use.slope().or_else(|| self.memory.slope()).map(|slope| slope.per_hour)
     }
 
     pub(super) fn growth(&self) -> Growth {
-        let Self { memory, descriptors, threads } = self;
-        let [memory, descriptors, threads] = [memory, descriptors, threads].map(Track::slope);
-        Growth { memory, descriptors, threads }
+        let Self { memory, in_use, descriptors, threads } = self;
+        let [memory, in_use, descriptors, threads] =
+            [memory, in_use, descriptors, threads].map(Track::slope);
+        Growth { memory, in_use, descriptors, threads }
     }
 }
 
@@ -66,7 +73,8 @@ impl Growth {
     /// Nothing may grow for certain.
     pub(super) fn judge(&self) -> Result<(), Violation> {
         let each = [
-            ("memory, in bytes,", self.memory, MOST_BYTES),
+            ("memory in use, in bytes,", self.in_use, MOST_BYTES),
+            ("resident memory, in bytes,", self.memory, MOST_BYTES),
             ("the number of descriptors", self.descriptors, MOST_HANDLES),
             ("the number of threads", self.threads, MOST_HANDLES),
         ];
@@ -88,18 +96,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_of_the_three_is_judged() {
+    fn each_of_the_four_is_judged() {
         type Grow = fn(u64) -> Resources;
-        let flat =
-            Resources { anonymous: 1 << 24, descriptors: 6, threads: 14, ..Resources::default() };
+        let flat = Resources {
+            anonymous: 1 << 24,
+            in_use: 1 << 22,
+            descriptors: 6,
+            threads: 14,
+            ..Resources::default()
+        };
         let run = |grow: Grow| {
             let mut tracks = Tracks::new(Duration::from_mins(20));
             for minute in 0..60_u32 {
-                let Resources { anonymous, descriptors, threads, .. } = grow(minute.into());
+                let Resources { anonymous, in_use, descriptors, threads, .. } = grow(minute.into());
                 let anonymous = flat.anonymous + anonymous;
+                let in_use = flat.in_use + in_use;
                 let descriptors = flat.descriptors + descriptors;
                 let threads = flat.threads + threads;
-                let now = Resources { anonymous, descriptors, threads, ..flat };
+                let now = Resources { anonymous, in_use, descriptors, threads, ..flat };
                 tracks.see(Duration::from_mins(1) * minute, &now);
             }
             tracks.growth().judge()
@@ -109,7 +123,9 @@ mod tests {
         assert_eq!(run(|_| Resources::default()), Ok(()));
         let memory: Grow =
             |minute| Resources { anonymous: 50_000 * minute, ..Resources::default() };
-        assert!(grown("memory, in bytes,")(run(memory)));
+        assert!(grown("resident memory, in bytes,")(run(memory)));
+        let in_use: Grow = |minute| Resources { in_use: 50_000 * minute, ..Resources::default() };
+        assert!(grown("memory in use, in bytes,")(run(in_use)));
         let slow: Grow = |minute| Resources { anonymous: 10_000 * minute, ..Resources::default() };
         assert_eq!(run(slow), Ok(()), "600 kB an hour");
         let files: Grow = |minute| Resources { descriptors: minute, ..Resources::default() };

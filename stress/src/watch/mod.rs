@@ -6,16 +6,17 @@ pub(crate) mod resources;
 pub(crate) mod series;
 pub(crate) mod slope;
 
+use std::array;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use latchless_benches::os::trim::give_back_free_memory;
+use latchless_heap::give_back_free_memory;
 
 pub(crate) use self::growth::Growth;
 use self::growth::Tracks;
 use self::resources::Resources;
-use self::series::{PartSample, Sample, Series};
+use self::series::{Faults, PartSample, Sample, Series};
 use crate::crew::Ground;
 use crate::crew::roll::Watchdog;
 use crate::part::{Fill, Kind};
@@ -89,7 +90,7 @@ impl Watcher<'_> {
             let now = Instant::now();
             if now.duration_since(told.at) >= self.view.every() {
                 let next = self.since(now);
-                self.view.show(self.status(begun, &told, &next, &fills, tracks.memory()));
+                self.view.show(self.status(begun, &told, &next, &fills, tracks.bytes()));
                 told = next;
             }
             if now.duration_since(sampled.at) >= seen.series.every() {
@@ -125,7 +126,7 @@ impl Watcher<'_> {
                         violation: Violation::Stalled(self.stall_after),
                         part: Some(entry.part),
                         round: entry.round,
-                        thread: Some(entry.thread),
+                        thread: entry.worker(),
                     });
                     give_up(seen);
                     return;
@@ -202,19 +203,21 @@ impl Watcher<'_> {
         let most = &mut seen.most_resources;
         most.resident = most.resident.max(resources.resident);
         most.anonymous = most.anonymous.max(resources.anonymous);
+        most.in_use = most.in_use.max(resources.in_use);
         most.descriptors = most.descriptors.max(resources.descriptors);
         most.threads = most.threads.max(resources.threads);
-        let faults = series::faults(&parts.iter().map(|(_, counts)| counts));
-        let parts = parts.iter().zip(fills);
-        seen.series.push(Sample {
+        let mut all = parts.iter().zip(fills);
+        let all = array::from_fn(|_| {
+            let ((kind, counts), fill) = all.next()?;
+            Some(PartSample::new(*kind, counts, *fill))
+        });
+        seen.series.push(&Sample {
             at: next.at.duration_since(begun).as_secs_f64(),
             seconds: time.as_secs_f64(),
-            parts: parts
-                .map(|((part, counts), fill)| (part.name(), PartSample::new(counts, *fill)))
-                .collect(),
+            parts: all,
             resources,
             freezes: frozen,
-            faults,
+            faults: Faults::of(&parts.iter().map(|(_, counts)| counts)),
         });
         next
     }

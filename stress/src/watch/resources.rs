@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use latchless_heap::in_use;
 use serde::Serialize;
 
 /// Of this process, now. Zeros where the system does not tell.
@@ -11,6 +12,8 @@ pub(crate) struct Resources {
     pub(crate) resident: u64,
     /// Of that, what is not of files: the pages of a model that is mapped come and go as the system pleases.
     pub(crate) anonymous: u64,
+    /// What allocations hold of it: the rest is what the allocator keeps for later, and stacks.
+    pub(crate) in_use: u64,
     /// Open files, sockets and pipes.
     pub(crate) descriptors: u64,
     pub(crate) threads: u64,
@@ -28,6 +31,7 @@ impl Resources {
         Self {
             resident: bytes("VmRSS:"),
             anonymous: bytes("RssAnon:"),
+            in_use: in_use().unwrap_or_default(),
             // One of them is the folder itself, being read.
             descriptors: fs::read_dir("/proc/self/fd")
                 .map_or(0, |folder| folder.count().saturating_sub(1) as u64),

@@ -2,9 +2,11 @@
 
 use super::{Line, Page, Scale, Verdict, date};
 use crate::fault::Fault;
+use crate::part::Kind;
 use crate::report::text::{grouped, mebibytes, time};
 use crate::report::{PartReport, Report};
 use crate::watch::series::{PartSample, Percentiles, Sample};
+use crate::watch::slope::Slope;
 
 /// Faults that are drawn together: no more than there are colours.
 const FAULTS: [(&str, &[Fault]); 3] = [
@@ -43,7 +45,7 @@ pub(crate) fn page(report: &Report) -> String {
         .parts
         .iter()
         .map(|part| {
-            over(report, part.name, part.name, |sample, part| {
+            over(report, part.kind, part.kind.name(), |sample, part| {
                 Some(part.operations as f64 / sample.seconds.max(1e-9))
             })
         })
@@ -61,8 +63,7 @@ pub(crate) fn page(report: &Report) -> String {
     for (title, faults) in FAULTS {
         let line = |fault: &Fault| {
             all(report, fault.name(), |sample| {
-                let count = sample.faults.get(fault.name()).copied().unwrap_or_default();
-                60.0 * count as f64 / sample.seconds.max(1e-9)
+                60.0 * sample.faults.count(*fault) as f64 / sample.seconds.max(1e-9)
             })
         };
         let lines: Vec<_> = faults.iter().map(line).collect();
@@ -71,8 +72,11 @@ pub(crate) fn page(report: &Report) -> String {
     let freezes = all(report, "freezes", |sample| sample.freezes as f64 / sample.seconds.max(1e-9));
     page.plot("Threads frozen, a second", seconds, &[freezes], Scale::Count);
     page.heading("The process");
-    let resident = all(report, "resident", |sample| sample.resources.resident as f64);
-    page.plot("Resident memory", seconds, &[resident], Scale::Bytes);
+    let memory = [
+        all(report, "resident", |sample| sample.resources.resident as f64),
+        all(report, "in use", |sample| sample.resources.in_use as f64),
+    ];
+    page.plot("Memory", seconds, &memory, Scale::Bytes);
     let handles = [
         all(report, "descriptors", |sample| sample.resources.descriptors as f64),
         all(report, "threads", |sample| sample.resources.threads as f64),
@@ -82,10 +86,15 @@ pub(crate) fn page(report: &Report) -> String {
 }
 
 fn facts(report: &Report) -> Vec<(&'static str, String)> {
-    let growth = report.growth.memory.map_or_else(
-        || "too short to tell whether it grows".to_owned(),
-        |slope| format!("growth in bytes: {slope}"),
-    );
+    let growth = |slope: Option<Slope>| {
+        slope.map_or_else(
+            || "too short to tell whether it grows".to_owned(),
+            |slope| format!("growth in bytes: {slope}"),
+        )
+    };
+    let [in_use, resident] =
+        [(report.growth.in_use, report.most.in_use), (report.growth.memory, report.most.resident)]
+            .map(|(slope, most)| format!("at most {}; {}", mebibytes(most), growth(slope)));
     let freezes = report.plan.freezes.map_or_else(
         || "none asked for".to_owned(),
         |freezes| {
@@ -101,7 +110,8 @@ fn facts(report: &Report) -> Vec<(&'static str, String)> {
             format!("{:.1} s, {} threads in each part", report.wall_s, report.plan.threads),
         ),
         ("freezes", freezes),
-        ("memory", format!("at most {}; {growth}", mebibytes(report.most.resident))),
+        ("memory in use", in_use),
+        ("resident memory", resident),
         ("machine", report.machine.clone()),
         ("made", format!("{} by version {}", date(report.made_at), report.version)),
     ];
@@ -116,7 +126,7 @@ fn facts(report: &Report) -> Vec<(&'static str, String)> {
 fn rows(part: &PartReport) -> Vec<Vec<String>> {
     let nothing = || vec![String::new(); 4];
     let mut first = vec![
-        part.name.to_owned(),
+        part.kind.name().to_owned(),
         grouped(part.operations),
         grouped(part.operations_per_second as u64),
     ];
@@ -132,15 +142,15 @@ fn rows(part: &PartReport) -> Vec<Vec<String>> {
 }
 
 fn write_part(page: &mut Page, report: &Report, part: &PartReport, seconds: f64) {
-    page.heading(part.name);
+    page.heading(part.kind.name());
     let outcomes = part.outcomes.0.iter().map(|(name, count)| (*name, grouped(*count)));
     let rounds = [("rounds", grouped(part.rounds))];
     page.facts(&rounds.into_iter().chain(outcomes).collect::<Vec<_>>());
     for (index, (name, times)) in part.times.0.iter().enumerate() {
         let line = |label, pick: fn(Percentiles) -> u64| {
-            over(report, part.name, label, move |_, part| {
-                let times = part.times.get(index).filter(|times| times.count > 0)?;
-                Some(pick(*times) as f64)
+            over(report, part.kind, label, move |_, part| {
+                let times = part.times(index).filter(|times| times.count > 0)?;
+                Some(pick(times) as f64)
             })
         };
         let lines = [
@@ -153,7 +163,7 @@ fn write_part(page: &mut Page, report: &Report, part: &PartReport, seconds: f64)
         let title = format!("{name} (whole run: p99.9 {p99_9}, longest {max})");
         page.plot(&title, seconds, &lines, Scale::Time);
     }
-    let used = over(report, part.name, "in use", |_, part| Some(part.used as f64));
+    let used = over(report, part.kind, "in use", |_, part| Some(part.used as f64));
     let title = format!("In use, of {} (at most {})", grouped(part.total), grouped(part.most_used));
     page.plot(&title, seconds, &[used], Scale::Count);
     page.counts("decisions", part.actions.0.iter().map(|(name, count)| (*name, *count)));
@@ -168,11 +178,11 @@ fn all(report: &Report, name: &str, value: impl Fn(&Sample) -> f64) -> Line {
 /// A line of what samples say of a part.
 fn over(
     report: &Report,
-    part: &str,
+    part: Kind,
     name: &str,
     value: impl Fn(&Sample, &PartSample) -> Option<f64>,
 ) -> Line {
-    let point = |sample: &Sample| Some((sample.at, value(sample, sample.parts.get(part)?)?));
+    let point = |sample: &Sample| Some((sample.at, value(sample, sample.part(part)?)?));
     Line { name: name.to_owned(), points: report.series.iter().filter_map(point).collect() }
 }
 

@@ -85,8 +85,9 @@ fn process(status: &Status) -> Line<'static> {
         .map(|growth| format!(" ({:+.2} MiB an hour)", growth / f64::from(1 << 20)))
         .unwrap_or_default();
     Line::from(format!(
-        " {}{growth} | {} threads | {} descriptors",
+        " {}, {} in use{growth} | {} threads | {} descriptors",
         mebibytes(resources.resident),
+        mebibytes(resources.in_use),
         resources.threads,
         resources.descriptors
     ))

@@ -1,0 +1,54 @@
+//! What the allocator knows of the process's memory.
+//!
+//! Resident memory does not tell a leak: glibc has an arena for every few threads, and each keeps the pages that it
+//! once had and in which anything is still allocated. What allocations hold does tell.
+//!
+//! Only glibc's allocator answers; Rust's system allocator, C and C++ share it.
+#![allow(unsafe_code)]
+
+/// Bytes that allocations hold at this moment, with what the allocator adds to each. None where it does not tell.
+///
+/// Each arena is looked at under its lock, one after another, which takes some tenths of a millisecond. What threads
+/// keep for themselves of small blocks (glibc's tcache) counts as held.
+#[must_use]
+pub fn in_use() -> Option<u64> {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        // SAFETY: any thread may call it at any time; it reads the arenas, each under its lock.
+        let all = unsafe { libc::mallinfo2() };
+        // In arenas, and in mappings of their own.
+        Some((all.uordblks as u64).saturating_add(all.hblkhd as u64))
+    }
+    #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+    None
+}
+
+/// Gives pages back to the system that no allocation is in, where the allocator can be asked to. It takes some tens
+/// of milliseconds, and each arena's lock for a part of them.
+pub fn give_back_free_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: any thread may call it at any time. It changes nothing but where free memory is.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+#[cfg(all(test, target_os = "linux", target_env = "gnu"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_allocated_is_in_use_until_it_is_freed() {
+        // In an arena, and in a mapping of its own.
+        for bytes in [100_usize << 10, 64 << 20] {
+            let before = in_use().unwrap_or_default();
+            let block = std::hint::black_box(vec![1_u8; bytes]);
+            let with = in_use().unwrap_or_default();
+            assert!(with >= before + bytes as u64, "{before} {with}");
+            drop(block);
+            let after = in_use().unwrap_or_default();
+            assert!(after + bytes as u64 / 2 < with, "{with} {after}");
+        }
+        give_back_free_memory();
+    }
+}
