@@ -1,33 +1,74 @@
 //! Why llama.cpp returned nothing: it tells only its log.
+//!
+//! llama-cpp-2 hands each line of that log to the dispatcher of the thread that it comes from. Making a dispatcher
+//! takes a lock of the process (tracing-core has a list of them), under which a host may be frozen; so there is one for
+//! all threads, made when the first model is loaded, and what it has to know is the thread's own.
 
+use std::cell::RefCell;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::LazyLock;
 
 use tracing::dispatcher::{self, Dispatch};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
+use tracing::subscriber::Interest;
 use tracing::{Event, Level, Metadata, Subscriber};
 
 /// The target under which llama-cpp-2 sends llama.cpp's log.
 const TARGET: &str = "llama-cpp-2";
 
+static TEE: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(Tee));
+
+thread_local! {
+    /// What this thread listens for, while it does.
+    static HERE: RefCell<Option<Here>> = const { RefCell::new(None) };
+}
+
+struct Here {
+    /// The host's dispatcher.
+    outer: Dispatch,
+    errors: Vec<String>,
+}
+
+/// Puts back what the thread listened for before, also when a panic unwinds.
+struct Listening {
+    before: Option<Here>,
+}
+
+impl Listening {
+    fn begin() -> Self {
+        let before = HERE.take();
+        let outer = before.as_ref().map(|here| here.outer.clone());
+        let outer = outer.unwrap_or_else(|| dispatcher::get_default(Clone::clone));
+        HERE.set(Some(Here { outer, errors: Vec::new() }));
+        Self { before }
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        HERE.set(self.before.take());
+    }
+}
+
 /// Does `work`, and returns with its result the first error that llama.cpp logged on this thread
 /// meanwhile. The host's own subscriber sees everything as before.
 pub(super) fn with_reason<T>(work: impl FnOnce() -> T) -> (T, String) {
-    let errors = Arc::new(Mutex::new(Vec::new()));
-    let outer = dispatcher::get_default(Clone::clone);
-    let tee = Dispatch::new(Tee { outer, errors: Arc::clone(&errors) });
-    let result = dispatcher::with_default(&tee, work);
-    let errors = errors.lock().unwrap_or_else(PoisonError::into_inner);
-    let reason = errors.first().cloned().unwrap_or_else(|| "it gave no reason".into());
-    (result, reason)
+    let listening = Listening::begin();
+    let result = dispatcher::with_default(&TEE, work);
+    let here = HERE.take();
+    drop(listening);
+    let reason = here.and_then(|here| here.errors.into_iter().next());
+    (result, reason.unwrap_or_else(|| "it gave no reason".into()))
 }
 
 /// Passes everything on, and keeps the text of llama.cpp's errors.
-struct Tee {
-    outer: Dispatch,
-    errors: Arc<Mutex<Vec<String>>>,
+struct Tee;
+
+/// The host's dispatcher. Not asked for its answer under the borrow: it is the host's code.
+fn outer() -> Dispatch {
+    HERE.with_borrow(|here| here.as_ref().map_or_else(Dispatch::none, |here| here.outer.clone()))
 }
 
 fn is_error_of_llama(metadata: &Metadata<'_>) -> bool {
@@ -35,8 +76,14 @@ fn is_error_of_llama(metadata: &Metadata<'_>) -> bool {
 }
 
 impl Subscriber for Tee {
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        // For all times and threads. The host's subscribers say for themselves what they want; together with a
+        // "never" of ours that means: ask, at each event.
+        if is_error_of_llama(metadata) { Interest::always() } else { Interest::never() }
+    }
+
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        is_error_of_llama(metadata) || self.outer.enabled(metadata)
+        is_error_of_llama(metadata) || outer().enabled(metadata)
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
@@ -45,42 +92,47 @@ impl Subscriber for Tee {
     }
 
     fn new_span(&self, span: &Attributes<'_>) -> Id {
-        self.outer.new_span(span)
+        outer().new_span(span)
     }
 
     fn record(&self, span: &Id, values: &Record<'_>) {
-        self.outer.record(span, values);
+        outer().record(span, values);
     }
 
     fn record_follows_from(&self, span: &Id, follows: &Id) {
-        self.outer.record_follows_from(span, follows);
+        outer().record_follows_from(span, follows);
     }
 
     fn event(&self, event: &Event<'_>) {
         if is_error_of_llama(event.metadata()) {
             let mut text = Message(String::new());
             event.record(&mut text);
-            self.errors.lock().unwrap_or_else(PoisonError::into_inner).push(text.0);
+            HERE.with_borrow_mut(|here| {
+                if let Some(here) = here {
+                    here.errors.push(text.0);
+                }
+            });
         }
-        if self.outer.enabled(event.metadata()) {
-            self.outer.event(event);
+        let outer = outer();
+        if outer.enabled(event.metadata()) {
+            outer.event(event);
         }
     }
 
     fn enter(&self, span: &Id) {
-        self.outer.enter(span);
+        outer().enter(span);
     }
 
     fn exit(&self, span: &Id) {
-        self.outer.exit(span);
+        outer().exit(span);
     }
 
     fn clone_span(&self, span: &Id) -> Id {
-        self.outer.clone_span(span)
+        outer().clone_span(span)
     }
 
     fn try_close(&self, span: Id) -> bool {
-        self.outer.try_close(span)
+        outer().try_close(span)
     }
 }
 
@@ -103,6 +155,8 @@ impl Visit for Message {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use super::*;
 
     #[test]
@@ -118,15 +172,58 @@ mod tests {
         assert_eq!(with_reason(|| ()).1, "it gave no reason");
     }
 
-    /// The host's subscriber sees llama's errors, as it did before.
+    /// Keeps the errors that it is told of.
+    struct Host(Arc<Mutex<Vec<String>>>);
+
+    impl Subscriber for Host {
+        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+            *metadata.level() == Level::ERROR
+        }
+
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+        fn event(&self, event: &Event<'_>) {
+            let mut text = Message(String::new());
+            event.record(&mut text);
+            self.0.lock().unwrap().push(text.0);
+        }
+
+        fn enter(&self, _: &Id) {}
+
+        fn exit(&self, _: &Id) {}
+    }
+
     #[test]
-    fn the_outer_subscriber_still_sees_them() {
+    fn the_host_s_subscriber_still_sees_all_that_it_wants() {
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let outer = Tee { outer: Dispatch::none(), errors: Arc::clone(&seen) };
-        let ((), reason) = dispatcher::with_default(&Dispatch::new(outer), || {
-            with_reason(|| tracing::error!(target: "llama-cpp-2", "the cause"))
+        let host = Dispatch::new(Host(Arc::clone(&seen)));
+        let ((), reason) = dispatcher::with_default(&host, || {
+            with_reason(|| {
+                tracing::error!("the host's own");
+                tracing::warn!("not wanted");
+                tracing::error!(target: "llama-cpp-2", "the cause");
+            })
         });
         assert_eq!(reason, "the cause");
-        assert_eq!(*seen.lock().unwrap(), ["the cause"]);
+        assert_eq!(*seen.lock().unwrap(), ["the host's own", "the cause"]);
+    }
+
+    #[test]
+    fn who_listens_within_another_or_panics_leaves_what_was_before() {
+        let ((), reason) = with_reason(|| {
+            let inner = with_reason(|| tracing::error!(target: "llama-cpp-2", "within"));
+            assert_eq!(inner.1, "within");
+            let panics = std::panic::AssertUnwindSafe(|| with_reason(|| panic!("in the middle")));
+            assert!(std::panic::catch_unwind(panics).is_err());
+            tracing::error!(target: "llama-cpp-2", "without");
+        });
+        assert_eq!(reason, "without");
+        assert!(HERE.with_borrow(Option::is_none));
     }
 }
