@@ -72,7 +72,7 @@ Examples:
   A small pool that is empty most of the time:
     latchless-stress compare --duration 5m --blocks 256 --threads 8
 
-Exit codes: 0 both held, 1 one lost or gave twice, 2 bad arguments, 3 interrupted, 4 the machine failed.";
+Exit codes: 0 both held, 1 one lost a block or kept a thread for ever, 2 bad arguments, 3 interrupted, 4 the machine failed.";
 
 /// Runs threads against every part of the core and checks that nothing is ever lost or in two hands.
 #[derive(Debug, Parser)]

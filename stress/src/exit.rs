@@ -4,6 +4,8 @@ use std::error::Error;
 use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 
+use nix::errno::Errno;
+
 use crate::failure::Failure;
 
 /// What the process ends with.
@@ -55,7 +57,9 @@ pub(crate) fn bad_arguments(error: impl Error + Send + Sync + 'static) -> anyhow
 /// Whether a refusal is the machine's want of something, whatever was asked for.
 pub(crate) fn is_want(error: &io::Error) -> bool {
     use ErrorKind::{FileTooLarge, OutOfMemory, QuotaExceeded, StorageFull};
+    let no_descriptors = [Errno::EMFILE, Errno::ENFILE].map(|errno| Some(errno as i32));
     matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge | OutOfMemory)
+        || no_descriptors.contains(&error.raw_os_error())
 }
 
 #[cfg(test)]
@@ -73,5 +77,6 @@ mod tests {
         assert_eq!(Exit::of(&bad_arguments(full())), Exit::BadArguments);
         assert_eq!(Exit::of(&Failure::thread(full()).into()), Exit::MachineFailed);
         assert!(is_want(&full()) && !is_want(&ErrorKind::NotFound.into()));
+        assert!(is_want(&Errno::EMFILE.into()) && !is_want(&Errno::EACCES.into()));
     }
 }

@@ -30,10 +30,10 @@ pub(crate) enum Failure {
         "there is no folder for the store ({0}); make room there, or name another one in TMPDIR"
     )]
     Folder(Arc<io::Error>),
-    /// No room there any more: what was seen then says nothing.
+    /// No room there any more, or no descriptor: that the store refuses something says nothing then.
     #[error(
-        "there is no room left for the store ({error}), and then: {seen}; make room in {}, or name another \
-         folder in TMPDIR",
+        "the system takes no more for the store ({error}), which says: {seen}; make room in {}, name another folder in \
+         TMPDIR, or raise its limits (ulimit -f, ulimit -n)",
         env::temp_dir().display()
     )]
     Room { error: Arc<io::Error>, seen: String },
@@ -46,6 +46,10 @@ impl Failure {
 
     pub(crate) fn process(error: io::Error) -> Self {
         Self::Process(Arc::new(error))
+    }
+
+    pub(crate) fn of_the_store(error: io::Error, seen: String) -> Self {
+        Self::Room { error: Arc::new(error), seen }
     }
 
     pub(crate) fn folder(error: io::Error) -> Self {

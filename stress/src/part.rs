@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::agents::Agents;
 use crate::crew::Ground;
+use crate::crew::roll::Present;
 use crate::engine;
 use crate::plan::Plan;
 use crate::pool::Pool;
@@ -95,11 +96,11 @@ pub(crate) trait Part: Send + Sync {
     /// stop, and give everything back.
     fn round(&self, ground: &Ground, round: u64);
 
-    /// The check after a round: nobody runs, and nothing is excused.
-    fn check(&self, round: u64) -> Result<(), Violation>;
+    /// The check after a round: nobody runs, and nothing is excused. What takes long beats meanwhile.
+    fn check(&self, present: &Present<'_>) -> Result<(), Violation>;
 
     /// The check after the last one.
-    fn end(&self) -> Result<(), Violation>;
+    fn end(&self, present: &Present<'_>) -> Result<(), Violation>;
 
     /// A look while the threads are at work: what must hold at every instant, does.
     fn look(&self) -> Result<Fill, Violation>;

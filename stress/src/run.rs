@@ -63,11 +63,11 @@ impl Running {
             // A round that broke leaves things behind, and one that could not begin lacks some: only the first
             // counts.
             if ground.stop.is_sound() {
-                ground.check(self.part.kind(), round, || self.part.check(round));
+                ground.check(self.part.kind(), round, |present| self.part.check(present));
             }
         }
         if ground.stop.is_sound() {
-            ground.check(self.part.kind(), self.round(), || self.part.end());
+            ground.check(self.part.kind(), self.round(), |present| self.part.end(present));
         }
     }
 }
@@ -96,6 +96,8 @@ pub(crate) struct PartOutcome {
     /// How long it ran.
     pub(crate) took: Duration,
     pub(crate) counts: Counts,
+    /// What else there is to be told, by name.
+    pub(crate) gauges: Vec<(&'static str, u64)>,
 }
 
 /// What came out of a run.
@@ -138,6 +140,7 @@ impl Site {
                 rounds: running.rounds(),
                 took: running.took.get().copied().unwrap_or(wall),
                 counts: running.part.tally().snapshot(),
+                gauges: running.part.gauges(),
             })
             .collect();
         let stop = &self.ground.stop;

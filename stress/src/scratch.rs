@@ -1,8 +1,8 @@
 //! Temporary folders: all of a run's are in one, which goes with the last of them, or when the process ends
 //! without an orderly end.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
@@ -60,22 +60,6 @@ impl Scratch {
 
     pub(crate) fn path(&self) -> &Path {
         self.own.path()
-    }
-
-    /// Whether there is still room for so many bytes.
-    ///
-    /// # Errors
-    /// What the system says when there is none.
-    pub(crate) fn has_room(&self, bytes: usize) -> io::Result<()> {
-        let file = self.own.path().join("room");
-        let written = File::create(&file).and_then(|mut file| {
-            file.write_all(&vec![1; bytes])?;
-            // Some file systems find a place only now.
-            file.sync_all()
-        });
-        // Where it could not be made, it is not there.
-        let _ = fs::remove_file(&file);
-        written
     }
 }
 

@@ -56,7 +56,7 @@ pub(crate) enum Violation {
     Store { lives: u64, what: String },
     /// What must be flat is not.
     #[error("{what} grows: {slope}; the limit is {limit}")]
-    Grows { what: &'static str, slope: String, limit: u64 },
+    Grows { what: &'static str, slope: String, limit: String },
     /// A thread does not get on, although nobody ever waits.
     #[error("a thread has ended no operation for {}", humantime::format_duration(*.0))]
     Stalled(Duration),

@@ -24,6 +24,7 @@ use self::tasks::Tasks;
 use self::turns::Turns;
 use self::worker::{Clock, Post, Worker};
 use crate::crew::Ground;
+use crate::crew::roll::Present;
 use crate::part::{Fill, Kind, Part};
 use crate::phase::Phase;
 use crate::plan::{Plan, Plant};
@@ -178,12 +179,12 @@ impl Part for Agents {
         });
     }
 
-    fn check(&self, _round: u64) -> Result<(), Violation> {
+    fn check(&self, _: &Present<'_>) -> Result<(), Violation> {
         let world = self.world().take();
         world.map_or(Ok(()), |world| world.settle(self.threads))
     }
 
-    fn end(&self) -> Result<(), Violation> {
+    fn end(&self, _: &Present<'_>) -> Result<(), Violation> {
         Ok(())
     }
 

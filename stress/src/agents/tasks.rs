@@ -1,6 +1,7 @@
 //! Tasks under load: every one that was submitted ends once, whoever claims it, gives it back, loses it or
 //! dies with it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use latchless::{
@@ -35,6 +36,9 @@ pub(super) struct Job {
 pub(super) struct Tasks {
     queue: TaskQueue<Job>,
     ledger: Ledger,
+    /// Of each task whether somebody has begun to complete it: what depends on it may be given out from then on, which
+    /// is before the ledger can say that it has ended.
+    completing: Box<[AtomicBool]>,
     submitted: Mutex<Vec<(TaskId, Item)>>,
 }
 
@@ -58,8 +62,11 @@ impl Tasks {
         let config =
             TaskQueueConfig::new(CAPACITY).agent_types(TYPES).lease(LEASE).max_attempts(ATTEMPTS);
         let queue = TaskQueue::new(config).map_err(|error| Violation::answer("a queue", error))?;
-        let ledger = Ledger::new("task", threads, operations * CHAIN as u64);
-        Ok(Self { queue, ledger, submitted: Mutex::default() })
+        let of_each = operations * CHAIN as u64;
+        let ledger = Ledger::new("task", threads, of_each);
+        let completing =
+            (0..u64::from(threads) * of_each).map(|_| AtomicBool::new(false)).collect();
+        Ok(Self { queue, ledger, completing, submitted: Mutex::default() })
     }
 
     /// `true`: there was room.
@@ -139,10 +146,16 @@ impl Tasks {
         if !may_be_lost && self.ledger.ended(item).is_some() {
             return Err(self.ledger.violation("given out after its end", item));
         }
-        if after.is_some_and(|after| self.ledger.ended(after) == Some(End::Failed)) {
-            return Err(self
-                .ledger
-                .violation("given out although what it depends on failed", item));
+        if let Some(after) = after {
+            if self.ledger.ended(after) == Some(End::Failed) {
+                let what = "given out although what it depends on failed";
+                return Err(self.ledger.violation(what, item));
+            }
+            // Relaxed: whoever completed it wrote this before, and the queue hands that on with the task.
+            if !self.completing[after.index()].load(Ordering::Relaxed) {
+                let what = "given out before what it depends on was completed";
+                return Err(self.ledger.violation(what, item));
+            }
         }
         hand.claims.push(claim);
         Ok(true)
@@ -159,7 +172,10 @@ impl Tasks {
         let Some(claim) = take(&mut hand.claims, pick) else { return Ok(()) };
         let item = claim.payload().item;
         let ended = self.queue.start(&claim).and_then(|()| match how {
-            End::Done => self.queue.complete(&claim),
+            End::Done => {
+                self.completing[item.index()].store(true, Ordering::Relaxed);
+                self.queue.complete(&claim)
+            }
             End::Failed => self.queue.fail(&claim),
         });
         match ended {

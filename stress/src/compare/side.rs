@@ -1,9 +1,11 @@
 //! One of the two that are compared: its pool, its turns, and what came of them.
 
+use std::process;
 use std::sync::{Mutex, PoisonError};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
+use anyhow::anyhow;
 use latchless_benches::Churn;
 
 use super::delays::{Delays, Freeze, SlowOperation};
@@ -11,13 +13,16 @@ use super::load::{COLUMNS, Worker};
 use super::outcome::SideReport;
 use super::turns::{Turn, Turns};
 use super::{Contest, Halt};
+use crate::args::STALL_AFTER;
 use crate::crew::Ground;
 use crate::crew::freezer::freeze;
+use crate::exit::Exit;
 use crate::fault::Rates;
 use crate::part::Kind;
 use crate::phase::Phase;
 use crate::pool::phases::{Deck, Scale, deck};
 use crate::seed::generator;
+use crate::session::complain;
 use crate::stop::Broken;
 use crate::tally::Tally;
 use crate::violation::Violation;
@@ -94,8 +99,11 @@ impl<C: Churn> Side<C> {
             // Not until all have ended: who is frozen by then ends later, and the freezer may still sleep.
             let seconds = begun.elapsed().as_secs_f64();
             ground.stop.stop();
-            // What a thread panics with is what broke; nothing else panics there.
-            let _ = working.map(ScopedJoinHandle::join);
+            if let Some(working) = working {
+                come_back::<C>(&working);
+                // What a thread panics with is what broke; nothing else panics there.
+                let _ = working.join();
+            }
             seconds
         });
         let struck: Vec<Freeze> = struck.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -151,6 +159,23 @@ impl<C: Churn> Side<C> {
             long_beside_a_freeze: self.delays.long,
             turns: self.turns.into_vec(),
         }
+    }
+}
+
+/// Waits for the threads of a turn. A pool that keeps one of them for ever is not compared any further, and nobody can
+/// end the thread in an orderly way.
+fn come_back<C: Churn>(working: &ScopedJoinHandle<'_, ()>) {
+    let until = Instant::now() + STALL_AFTER;
+    while !working.is_finished() {
+        if Instant::now() >= until {
+            let patience = humantime::format_duration(STALL_AFTER);
+            complain(&anyhow!(
+                "BROKEN: {patience} after a turn of {} a thread of it has not come back; no report was written",
+                C::NAME,
+            ));
+            process::exit(Exit::Broken.code().into());
+        }
+        thread::park_timeout(LOOK_EVERY);
     }
 }
 

@@ -86,10 +86,10 @@ impl Ground {
         &self,
         part: Kind,
         round: u64,
-        check: impl FnOnce() -> Result<(), Violation>,
+        check: impl FnOnce(&Present<'_>) -> Result<(), Violation>,
     ) {
-        let _present = self.roll.enter_checker(part, round);
-        if let Err(violation) = check() {
+        let present = self.roll.enter_checker(part, round);
+        if let Err(violation) = check(&present) {
             self.check_failed(part, round, violation);
         }
     }

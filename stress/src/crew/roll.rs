@@ -109,15 +109,20 @@ impl Drop for Present<'_> {
     }
 }
 
+/// Time between two visits of a watchdog from which on it was kept from them: the process was stopped, or had no core.
+const AWAY: Duration = Duration::from_secs(2);
+
 /// Looks at the roll again and again, and finds who does not get on.
 #[derive(Debug, Default)]
 pub(crate) struct Watchdog {
     /// Beats of each thread, and when they were last other ones.
     last: HashMap<u64, (u64, Instant)>,
+    visited: Option<Instant>,
 }
 
 impl Watchdog {
-    /// A thread that has done nothing for `patience`, and could have: none that is frozen right now.
+    /// A thread that has done nothing for `patience`, and could have: neither the time in which it is frozen counts, nor
+    /// what passed while the watchdog itself was kept from its visits.
     pub(crate) fn stalled(
         &mut self,
         roll: &Roll,
@@ -126,17 +131,19 @@ impl Watchdog {
     ) -> Option<Arc<Entry>> {
         let everybody = roll.everybody();
         let before = std::mem::take(&mut self.last);
+        let away = self.visited.replace(now).map(|last| now.saturating_duration_since(last));
+        let away = away.filter(|away| *away > AWAY).unwrap_or_default();
         for entry in &everybody {
             let beats = entry.beats.load(Ordering::Relaxed);
             let since = match before.get(&entry.number) {
-                Some((last, since)) if *last == beats => *since,
+                Some((last, since)) if *last == beats && !entry.is_frozen() => *since + away,
                 _ => now,
             };
             self.last.insert(entry.number, (beats, since));
         }
         let stalled = |entry: &&Arc<Entry>| {
             let (_, since) = self.last[&entry.number];
-            now.saturating_duration_since(since) >= patience && !entry.is_frozen()
+            now.saturating_duration_since(since) >= patience
         };
         everybody.iter().find(stalled).map(Arc::clone)
     }
@@ -150,8 +157,8 @@ mod tests {
     fn who_is_frozen_has_not_stalled() {
         let roll = Roll::default();
         let mut dog = Watchdog::default();
-        let (patience, begun) = (Duration::from_millis(1), Instant::now());
-        let late = begun + Duration::from_mins(1);
+        let (patience, begun) = (Duration::from_secs(1), Instant::now());
+        let late = begun + AWAY;
         let present = roll.enter(Kind::Pool, 0, 0);
         std::thread::scope(|scope| {
             let watching = scope.spawn(|| {
@@ -166,7 +173,8 @@ mod tests {
                 while entry.is_frozen() {
                     std::thread::yield_now();
                 }
-                assert!(dog.stalled(&roll, late, patience).is_some(), "now it could get on");
+                assert!(dog.stalled(&roll, late, patience).is_none(), "it could not get on");
+                assert!(dog.stalled(&roll, late + patience, patience).is_some());
             });
             watching.join().unwrap();
         });
@@ -177,7 +185,7 @@ mod tests {
     fn who_does_not_get_on_is_found_and_nobody_else() {
         let roll = Roll::default();
         let mut dog = Watchdog::default();
-        let patience = Duration::from_mins(1);
+        let patience = Duration::from_secs(2);
         let begun = Instant::now();
         let still = roll.enter(Kind::Pool, 3, 1);
         let busy = std::thread::scope(|scope| {
@@ -194,5 +202,18 @@ mod tests {
         assert!(roll.everybody().iter().all(|entry| entry.number != busy));
         still.beat();
         assert!(dog.stalled(&roll, begun + 2 * patience, patience).is_none());
+    }
+
+    #[test]
+    fn a_process_that_was_stopped_has_not_stalled() {
+        let (roll, mut dog) = (Roll::default(), Watchdog::default());
+        let (patience, begun) = (Duration::from_mins(1), Instant::now());
+        let _still = roll.enter(Kind::Pool, 0, 0);
+        assert!(dog.stalled(&roll, begun, patience).is_none());
+        let again = begun + Duration::from_hours(1);
+        assert!(dog.stalled(&roll, again, patience).is_none());
+        let second = Duration::from_secs(1);
+        assert!((1..60).all(|n| dog.stalled(&roll, again + second * n, patience).is_none()));
+        assert!(dog.stalled(&roll, again + patience, patience).is_some());
     }
 }

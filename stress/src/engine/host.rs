@@ -45,6 +45,8 @@ struct Asked {
     text: String,
     max_tokens: u32,
     is_slow: bool,
+    has_deadline: bool,
+    was_cancelled: bool,
 }
 
 impl Asked {
@@ -162,6 +164,10 @@ impl<'a, F: Fleet> Host<'a, F> {
             }
             (Action::CancelById, _) => {
                 if let Some(request) = self.last {
+                    let asked = self.asked.iter_mut().find(|one| one.stream.id() == request);
+                    if let Some(asked) = asked {
+                        asked.was_cancelled = true;
+                    }
                     self.timed(Timed::Cancel, |this| this.served.engine.cancel(request));
                 }
                 Ok(())
@@ -171,6 +177,7 @@ impl<'a, F: Fleet> Host<'a, F> {
             (Action::Finish, Some(at)) => self.finish(at),
             (Action::PanickingWaker, Some(at)) => self.finish_with_panics(at),
             (Action::Cancel, Some(at)) => {
+                self.asked[at].was_cancelled = true;
                 self.timed(Timed::Cancel, |this| this.asked[at].stream.cancel());
                 Ok(())
             }
@@ -188,7 +195,8 @@ impl<'a, F: Fleet> Host<'a, F> {
         let priority = [Priority::Low, Priority::Normal, Priority::High][rng.usize(0..3)];
         let prompt = self.served.talk.prompt(question);
         let mut request = Request::text(prompt).max_tokens(max_tokens).priority(priority);
-        if rng.u8(0..16) == 0 {
+        let has_deadline = rng.u8(0..16) == 0;
+        if has_deadline {
             request = request
                 .deadline(Instant::now() + self.served.fleet.longest_deadline().mul_f64(rng.f64()));
         }
@@ -204,7 +212,16 @@ impl<'a, F: Fleet> Host<'a, F> {
                 let of = 1.0 / f64::from(SLOW);
                 let is_slow = rates.strikes(Fault::SlowReader, comes, of, &mut self.readers);
                 let text = String::new();
-                self.asked.push(Asked { question, agent, stream, text, max_tokens, is_slow });
+                self.asked.push(Asked {
+                    question,
+                    agent,
+                    stream,
+                    text,
+                    max_tokens,
+                    is_slow,
+                    has_deadline,
+                    was_cancelled: false,
+                });
                 self.count(Came::Submitted);
                 if is_slow {
                     self.count(Came::Slow);
@@ -300,8 +317,8 @@ impl<'a, F: Fleet> Host<'a, F> {
             {
                 self.count(Came::Completed);
             }
-            FinishReason::Cancelled => self.count(Came::Cancelled),
-            FinishReason::Deadline => self.count(Came::Late),
+            FinishReason::Cancelled if asked.was_cancelled => self.count(Came::Cancelled),
+            FinishReason::Deadline if asked.has_deadline => self.count(Came::Late),
             FinishReason::Failed(RequestError::LaneGone) => {
                 return Err(wrong("no lane goes before its requests"));
             }

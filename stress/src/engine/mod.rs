@@ -26,6 +26,7 @@ use self::host::Host;
 use self::phases::{Action, Deck, deck};
 use self::talk::Talk;
 use crate::crew::Ground;
+use crate::crew::roll::Present;
 use crate::fault::Rates;
 use crate::part::{Fill, Kind, Part};
 use crate::phase::Phase;
@@ -181,12 +182,18 @@ impl<F: Fleet> Engine<F> {
     }
 
     /// Steps until a condition holds; nobody else is there.
-    fn step_until(&self, what: &'static str, done: impl Fn() -> bool) -> Result<(), Violation> {
+    fn step_until(
+        &self,
+        what: &'static str,
+        present: &Present<'_>,
+        done: impl Fn() -> bool,
+    ) -> Result<(), Violation> {
         let begun = Instant::now();
         while !done() {
             if begun.elapsed() > PATIENCE {
                 return Err(Violation::answer(what, self.served.engine.pending()));
             }
+            present.beat();
             self.served.garage.step();
         }
         Ok(())
@@ -230,10 +237,10 @@ impl<F: Fleet> Part for Engine<F> {
         });
     }
 
-    fn check(&self, _round: u64) -> Result<(), Violation> {
+    fn check(&self, present: &Present<'_>) -> Result<(), Violation> {
         let engine = &self.served.engine;
         // Those whose readers have gone end by the steps that follow.
-        self.step_until("requests end", || engine.pending().is_empty())?;
+        self.step_until("requests end", present, || engine.pending().is_empty())?;
         self.served.generations().settle();
         for pool in engine.pools() {
             let (usage, census) = (pool.usage(), pool.census());
@@ -244,7 +251,7 @@ impl<F: Fleet> Part for Engine<F> {
         Ok(())
     }
 
-    fn end(&self) -> Result<(), Violation> {
+    fn end(&self, present: &Present<'_>) -> Result<(), Violation> {
         let Served { engine, garage, .. } = &self.served;
         thread::scope(|scope| {
             // Beside the lanes, which are stepped here. Without a thread before them: they find it all the same.
@@ -252,7 +259,7 @@ impl<F: Fleet> Part for Engine<F> {
             if beside.is_err() {
                 engine.shutdown();
             }
-            self.step_until("lanes end", || garage.is_empty())
+            self.step_until("lanes end", present, || garage.is_empty())
         })
     }
 

@@ -1,7 +1,7 @@
 //! A real model: contexts of a GGUF file through llama.cpp.
 
-use std::fs::File;
-use std::io::{Read, Write};
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,18 +9,21 @@ use std::time::Duration;
 use fastrand::Rng;
 use latchless_engine::EngineConfig;
 use latchless_engine::backend::llama::{ContextOptions, LlamaContext, LlamaModel, ModelOptions};
-use tempfile::NamedTempFile;
 
 use super::fleet::{Fleet, Made, Refused};
 use super::talk::Talk;
+use crate::scratch::Scratch;
+
+/// The name of the file that is cut off.
+const CUT_OFF: &str = "cut-off.gguf";
 
 /// A model, and what to load in its place.
 pub(super) struct Real {
     path: PathBuf,
     /// Most generations have a context of it; some load the file anew.
     model: Arc<LlamaModel>,
-    /// A file that begins like the model, and ends too early.
-    cut_off: NamedTempFile,
+    /// Has a file that begins like the model, and ends too early.
+    folder: Scratch,
 }
 
 impl Real {
@@ -28,9 +31,9 @@ impl Real {
         let model = LlamaModel::load(path, &ModelOptions::default())?;
         let mut beginning = Vec::new();
         File::open(path)?.take(1 << 20).read_to_end(&mut beginning)?;
-        let mut cut_off = NamedTempFile::new()?;
-        cut_off.write_all(&beginning)?;
-        Ok(Self { path: path.to_owned(), model, cut_off })
+        let folder = Scratch::new()?;
+        fs::write(folder.path().join(CUT_OFF), &beginning)?;
+        Ok(Self { path: path.to_owned(), model, folder })
     }
 
     fn model(&self, anew: bool) -> Result<Arc<LlamaModel>, Refused> {
@@ -60,7 +63,7 @@ impl Fleet for Real {
     }
 
     fn fail_to_load(&self) -> Result<Vec<Self::Backend>, Refused> {
-        match LlamaModel::load(self.cut_off.path(), &ModelOptions::default()) {
+        match LlamaModel::load(self.folder.path().join(CUT_OFF), &ModelOptions::default()) {
             Ok(_) => Ok(Vec::new()),
             Err(error) => Err(Refused(error.to_string())),
         }

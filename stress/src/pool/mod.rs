@@ -23,6 +23,7 @@ use self::commons::{COMMONS, Sweeps};
 use self::phases::{Action, Deck, Scale, deck};
 use self::worker::{OWN_AGENTS, Parcel, Worker, World, own_name};
 use crate::crew::Ground;
+use crate::crew::roll::Present;
 use crate::part::{Cell, Fill, Kind, Part};
 use crate::phase::Phase;
 use crate::plan::{Plan, Plant};
@@ -210,12 +211,12 @@ impl Part for Pool {
         *self.opened() = parcels.try_for_each(|parcel: Parcel<'_>| parcel.open(&self.canary));
     }
 
-    fn check(&self, round: u64) -> Result<(), Violation> {
+    fn check(&self, present: &Present<'_>) -> Result<(), Violation> {
         std::mem::replace(&mut *self.opened(), Ok(()))?;
-        self.settled().check(&self.specs[(round % 2) as usize ^ 1])
+        self.settled().check(&self.specs[(present.round % 2) as usize ^ 1])
     }
 
-    fn end(&self) -> Result<(), Violation> {
+    fn end(&self, _: &Present<'_>) -> Result<(), Violation> {
         self.settled().end()
     }
 

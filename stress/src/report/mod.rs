@@ -19,6 +19,7 @@ use crate::stop::Broken;
 use crate::watch::Growth;
 use crate::watch::resources::Resources;
 use crate::watch::series::{Percentiles, Sample};
+use crate::watch::slope::Unit;
 
 /// What a report says it is of.
 pub(crate) const PROGRAM: &str = "latchless-stress";
@@ -80,6 +81,8 @@ struct PartReport {
     operations_per_second: f64,
     actions: Named<u64>,
     outcomes: Named<u64>,
+    /// As they were in the end, but for those that were 0.
+    gauges: Named<u64>,
     /// In nanoseconds.
     times: Named<Percentiles>,
     most_used: u64,
@@ -119,7 +122,7 @@ impl Report {
             thread: broken.thread,
         });
         let part = |(part, most): (&PartOutcome, &crate::part::Fill)| {
-            let PartOutcome { kind, threads, rounds, took, counts } = part;
+            let PartOutcome { kind, threads, rounds, took, counts, gauges } = part;
             let seconds = took.as_secs_f64();
             let columns = counts.columns;
             PartReport {
@@ -131,6 +134,7 @@ impl Report {
                 operations_per_second: counts.operations() as f64 / seconds.max(1e-9),
                 actions: Named::new(columns.actions, counts.actions.iter().copied()),
                 outcomes: Named::new(columns.outcomes, counts.outcomes.iter().copied()),
+                gauges: Named(gauges.iter().copied().filter(|(_, value)| *value > 0).collect()),
                 times: Named::new(columns.timed, counts.times.iter().map(Percentiles::of)),
                 most_used: most.used,
                 most_in_flight: most.in_flight,
@@ -205,7 +209,7 @@ impl fmt::Display for Report {
                 part.took_s,
                 grouped(part.operations_per_second as u64),
             )?;
-            let outcomes = part.outcomes.0.iter();
+            let outcomes = part.outcomes.0.iter().chain(&part.gauges.0);
             let outcomes: Vec<_> =
                 outcomes.map(|(name, count)| format!("{} {name}", grouped(*count))).collect();
             writeln!(f, "    {}", outcomes.join(", "))?;
@@ -232,14 +236,14 @@ impl fmt::Display for Report {
         )?;
         let Growth { memory, in_use, descriptors, threads } = self.growth;
         let each = [
-            ("bytes in use", in_use),
-            ("resident bytes", memory),
-            ("descriptors", descriptors),
-            ("threads", threads),
+            ("memory in use", in_use, Unit::Megabytes),
+            ("resident memory", memory, Unit::Megabytes),
+            ("descriptors", descriptors, Unit::One),
+            ("threads", threads, Unit::One),
         ];
-        for (what, slope) in each {
+        for (what, slope, unit) in each {
             if let Some(slope) = slope {
-                write!(f, "\n  growth in {what}: {slope}")?;
+                write!(f, "\n  growth in {what}: {}", slope.told_in(unit))?;
             }
         }
         writeln!(f, "\n  {} freezes", grouped(self.freezes))?;

@@ -1,6 +1,7 @@
 use super::*;
 use crate::crew::Spawner;
 use crate::crew::freezer::Freezes;
+use crate::crew::roll::Present;
 use crate::fault::{Fault, Rates};
 use crate::part::{Fill, Kind};
 use crate::phase::PHASES;
@@ -278,8 +279,8 @@ impl Part for Panics {
         }
     }
 
-    fn check(&self, round: u64) -> Result<(), Violation> {
-        if round == 5 {
+    fn check(&self, present: &Present<'_>) -> Result<(), Violation> {
+        if present.round == 5 {
             self.pass("check");
         }
         if self.at == "hang" {
@@ -288,7 +289,7 @@ impl Part for Panics {
         Ok(())
     }
 
-    fn end(&self) -> Result<(), Violation> {
+    fn end(&self, _: &Present<'_>) -> Result<(), Violation> {
         Ok(())
     }
 

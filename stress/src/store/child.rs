@@ -10,9 +10,11 @@ use anyhow::Context;
 use latchless_engine::store::{Clock, Durability, SqliteStore, Store, StoreOptions};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
 
 use super::clock::Unsteady;
-use super::disk::Disk;
+use super::disk::{Disk, want_of};
 use super::life::Life;
 use super::phases::deck;
 use super::told::{Teller, Told};
@@ -21,6 +23,7 @@ use super::worker::{Post, Worker};
 use crate::crew::Ground;
 use crate::crew::freezer::{Freezes, freeze};
 use crate::crew::roll::{Entry, Watchdog};
+use crate::failure::Failure;
 use crate::part::Kind;
 use crate::seed::generator;
 use crate::stop::Broken;
@@ -39,13 +42,24 @@ const VISIT_EVERY: Duration = Duration::from_millis(100);
 /// The store or the system refused what a child needs.
 pub(crate) fn live(life: &str) -> anyhow::Result<()> {
     let life = serde_json::from_str(life).context("this is no life of a store")?;
-    work(&life).context("a child that owns the store")
-}
-
-fn work(life: &Life) -> anyhow::Result<()> {
     // A parent that is gone takes it with it.
     set_pdeathsig(Signal::SIGKILL)?;
+    // What ends a whole group of processes is the parent's to answer: it ends this one when it has heard enough.
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        flag::register(signal, Arc::default())?;
+    }
     let teller = Teller::new()?;
+    work(&life, &teller).or_else(|error| match want_of(life.folder()) {
+        Some(want) => {
+            let failure = Failure::of_the_store(want, format!("{error:#}"));
+            teller.tell(&Told::Lacks(failure.to_string()));
+            Ok(())
+        }
+        None => Err(error).context("a child that owns the store"),
+    })
+}
+
+fn work(life: &Life, teller: &Teller) -> anyhow::Result<()> {
     let disk = Disk::new()?;
     let clock = Arc::new(Unsteady::default());
     let options = StoreOptions {
@@ -70,14 +84,14 @@ fn work(life: &Life) -> anyhow::Result<()> {
         store: &store,
         clock: &clock,
         disk: &disk,
-        teller: &teller,
+        teller,
         stop: &ground.stop,
         froze: &froze,
         plans: Mutex::new(plans),
     };
     teller.tell(&Told::Ready);
     thread::scope(|scope| {
-        ground.spawn(scope, || watch(&ground, life.stall_after, &teller, &over));
+        ground.spawn(scope, || watch(&ground, life.stall_after, teller, &over));
         if let Some((per_second, time)) = life.freezes {
             let freezes = Freezes { per_second, time };
             let (ground, froze, seed) = (&ground, &froze, life.seed ^ life.number);

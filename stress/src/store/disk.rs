@@ -3,10 +3,32 @@
 //! A limit on the size of files is what a disk that is full or fails looks like to a writer: its call returns
 //! an error, at whichever write that happens to be.
 
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use signal_hook::consts::SIGXFSZ;
+
+use crate::exit::is_want;
+
+/// Bytes without which there is no room for a store: what its largest files are together.
+const NEEDED: usize = 4 << 20;
+
+/// What the system says when it takes no more in a folder. A store there does not do what it must, and that is not its
+/// fault; what it has acknowledged must be there all the same.
+pub(super) fn want_of(folder: &Path) -> Option<io::Error> {
+    let file = folder.join("room");
+    let written = File::create(&file).and_then(|mut file| {
+        file.write_all(&vec![1; NEEDED])?;
+        // Some file systems find a place only now.
+        file.sync_all()
+    });
+    // Where it could not be made, it is not there.
+    let _ = fs::remove_file(&file);
+    written.err().filter(is_want)
+}
 
 /// What the system refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,5 +81,19 @@ impl Drop for Mends {
     fn drop(&mut self) {
         // It was so before: it may be so again.
         let _ = setrlimit(self.resource, self.soft, self.hard);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_machine_lacks_is_a_want() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(want_of(folder.path()).is_none());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left behind");
+        let gone = folder.path().join("gone");
+        assert!(want_of(&gone).is_none(), "it is not there, which is somebody's fault");
     }
 }

@@ -1,6 +1,6 @@
 //! The life of a child: what it is told when it begins, and how it ends.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -108,6 +108,11 @@ impl Life {
             },
         };
         (life, death)
+    }
+
+    /// The folder of all of its files.
+    pub(super) fn folder(&self) -> &Path {
+        self.file.parent().unwrap_or(&self.file)
     }
 
     /// The folder of the cache.

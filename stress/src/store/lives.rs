@@ -2,18 +2,33 @@
 
 use std::hint;
 use std::io::{self, BufRead, BufReader, Lines};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::Instant;
+
+use nix::sys::signal::Signal;
 
 use super::life::{Death, Life};
 use super::told::Told;
 use crate::crew::roll::Present;
+use crate::exit::Exit;
 use crate::stop::Stop;
 use crate::violation::Violation;
 
 /// Where a child of the tests finds its life.
 #[cfg(test)]
 pub(super) const LIFE: &str = "LATCHLESS_STRESS_LIFE";
+
+/// How a child came to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum End {
+    /// By itself, in order.
+    Itself,
+    /// By its parent, or by what was to end both.
+    Killed,
+    /// The machine did not give what it needs.
+    Failed(String),
+}
 
 /// A child at work. It is killed when this is dropped.
 pub(super) struct Living {
@@ -39,14 +54,14 @@ impl Living {
         Ok(Self { child, lines: BufReader::new(stdout).lines() })
     }
 
-    /// Listens until the child's death. `true`: it was killed.
+    /// Listens until the child's death.
     pub(super) fn listen(
         mut self,
         death: Death,
         present: &Present<'_>,
         stop: &Stop,
         mut hear: impl FnMut(Told) -> Result<(), Violation>,
-    ) -> Result<bool, Violation> {
+    ) -> Result<End, Violation> {
         let mut heard = 0;
         loop {
             let enough = matches!(death, Death::Killed { lines, .. } if heard >= lines);
@@ -56,11 +71,7 @@ impl Living {
             // It beats with each line: a child that says nothing more is a stall.
             present.beat();
             let Some(told) = self.next() else {
-                let status = self.child.wait();
-                return match (death, status) {
-                    (Death::Itself, Ok(status)) if status.success() => Ok(false),
-                    (_, status) => Err(ended(&status)),
-                };
+                return end_of(&self.child.wait(), death);
             };
             // The instant is by what the store does; the cache is at whatever it is.
             heard += u64::from(!matches!(told, Told::Kept(_)));
@@ -81,7 +92,7 @@ impl Living {
             present.beat();
             hear(told)?;
         }
-        Ok(true)
+        Ok(End::Killed)
     }
 
     /// What it tells next; none at its end.
@@ -91,14 +102,30 @@ impl Living {
     }
 }
 
-fn ended(status: &io::Result<ExitStatus>) -> Violation {
-    Violation::answer("a child that owns the store goes on", status)
+/// What the end of a child that its parent did not kill says.
+fn end_of(status: &io::Result<ExitStatus>, death: Death) -> Result<End, Violation> {
+    let known = status.as_ref().ok();
+    let signal =
+        known.and_then(ExitStatus::signal).and_then(|signal| Signal::try_from(signal).ok());
+    match (known.and_then(ExitStatus::code), signal) {
+        (Some(0), _) if death == Death::Itself => Ok(End::Itself),
+        (Some(code), _) if code == i32::from(Exit::MachineFailed.code()) => {
+            Ok(End::Failed("it could not begin; see what it said before".to_owned()))
+        }
+        // Whoever ends a whole group of processes, as a terminal does, means the parent, too.
+        (_, Some(Signal::SIGINT | Signal::SIGTERM | Signal::SIGHUP)) => Ok(End::Killed),
+        (_, Some(Signal::SIGKILL)) => Ok(End::Failed(
+            "somebody killed it, as the system does when there is no memory left; free some"
+                .to_owned(),
+        )),
+        _ => Err(Violation::answer("a child that owns the store goes on", status)),
+    }
 }
 
-/// What starts a child.
+/// What starts a child: this program, also when its file has been replaced meanwhile.
 #[cfg(not(test))]
 fn command(life: &str) -> io::Result<Command> {
-    let mut command = Command::new(std::env::current_exe()?);
+    let mut command = Command::new("/proc/self/exe");
     command.args(["store-child", life]);
     Ok(command)
 }
@@ -109,4 +136,25 @@ fn command(life: &str) -> io::Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["--exact", "store::child::tests::child", "--nocapture"]).env(LIFE, life);
     Ok(command)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_child_is_the_machine_s_or_its_own_fault() {
+        let (itself, killed) = (Death::Itself, Death::Killed { lines: 9, longer: Duration::ZERO });
+        let end = |raw: i32, death| end_of(&Ok(ExitStatus::from_raw(raw)), death);
+        let code = |code: i32| code << 8;
+        assert_eq!(end(code(0), itself), Ok(End::Itself));
+        assert!(end(code(0), killed).is_err(), "before its death");
+        assert!(matches!(end(code(4), killed), Ok(End::Failed(_))));
+        assert!(matches!(end(Signal::SIGKILL as i32, itself), Ok(End::Failed(_))));
+        assert_eq!(end(Signal::SIGINT as i32, itself), Ok(End::Killed));
+        assert!(end(Signal::SIGSEGV as i32, itself).is_err() && end(code(101), itself).is_err());
+        assert!(end_of(&Err(io::ErrorKind::Other.into()), itself).is_err());
+    }
 }

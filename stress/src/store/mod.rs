@@ -19,25 +19,23 @@ mod warm;
 mod worker;
 
 use std::fs;
-use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use fastrand::Rng;
 
 pub(crate) use self::child::live;
+use self::disk::want_of;
 use self::found::Found;
 use self::life::{Death, Life, threads};
-use self::lives::Living;
+use self::lives::{End, Living};
 use self::phases::Action;
 use self::shadow::Shadow;
 use self::told::{Incident, Told};
 use self::warm::{KEEPERS, Kept};
 use crate::crew::Ground;
 use crate::crew::roll::Present;
-use crate::exit::is_want;
 use crate::failure::Failure;
 use crate::part::{Fill, Kind, Part};
 use crate::plan::Plan;
@@ -49,8 +47,6 @@ use crate::violation::Violation;
 
 /// Lives of a round: one of each kind.
 const LIVES: u64 = 4;
-/// Bytes without which a round's disk is full: what its largest files are together.
-const NEEDED: usize = 4 << 20;
 
 /// What comes of a decision.
 #[derive(Debug, Clone, Copy)]
@@ -160,7 +156,7 @@ impl Store {
         let mut counts = Counts::new(&COLUMNS);
         let lived = self.lives_in(folder.path(), round, &mut counts, (present, stop));
         self.tally.collect(&mut counts);
-        lived.or_else(|violation| blame(violation, folder.has_room(NEEDED), stop))
+        lived
     }
 
     fn lives_in(
@@ -179,8 +175,19 @@ impl Store {
             }
             let (life, killed) =
                 self.life(&file, [round, number], &mut rng, &mut shadow, counts, (present, stop))?;
-            let found = Found::read(&file, threads(&self.plan));
-            let found = found.map_err(|error| Violation::answer("the store is readable", error))?;
+            let found = match Found::read(&file, threads(&self.plan)) {
+                Ok(found) => found,
+                Err(error) => {
+                    let seen = Violation::answer("the store is readable", error);
+                    return match want_of(folder) {
+                        None => Err(seen),
+                        Some(error) => {
+                            stop.failed(Failure::of_the_store(error, seen.to_string()));
+                            Ok(())
+                        }
+                    };
+                }
+            };
             let broken = |what| Violation::Store { lives: number + 1, what };
             shadow.check(&found).map_err(broken)?;
             let half = shadow.warm.check(&life.cache(), life.phase(), killed).map_err(broken)?;
@@ -217,14 +224,15 @@ impl Store {
             self.note(&told, counts);
             shadow.take(&told).map_err(|what| Violation::Store { lives: number + 1, what })
         };
-        let killed = living.listen(death, present, stop, hear)?;
+        let end = living.listen(death, present, stop, hear)?;
         // Whoever is killed because the run is over has not met its death.
-        match death {
-            Death::Itself if killed => {}
-            Death::Itself => counts.outcomes[Came::Ended as usize] += 1,
-            Death::Killed { .. } => counts.outcomes[Came::Killed as usize] += 1,
+        match (death, &end) {
+            (Death::Itself, End::Itself) => counts.outcomes[Came::Ended as usize] += 1,
+            (Death::Killed { .. }, End::Killed) => counts.outcomes[Came::Killed as usize] += 1,
+            (_, End::Failed(what)) => stop.failed(Failure::InChild(what.clone())),
+            _ => {}
         }
-        Ok((life, killed))
+        Ok((life, end != End::Itself))
     }
 
     fn note(&self, told: &Told, counts: &mut Counts) {
@@ -292,17 +300,6 @@ impl Store {
     }
 }
 
-/// A store whose disk is full does not do what it must, and that is not its fault. `room`: whether there is some.
-fn blame(violation: Violation, room: io::Result<()>, stop: &Stop) -> Result<(), Violation> {
-    match room {
-        Err(error) if is_want(&error) => {
-            stop.failed(Failure::Room { error: Arc::new(error), seen: violation.to_string() });
-            Ok(())
-        }
-        _ => Err(violation),
-    }
-}
-
 impl Part for Store {
     fn kind(&self) -> Kind {
         Kind::Store
@@ -319,12 +316,12 @@ impl Part for Store {
         ground.round(Kind::Store, round, 1, |_, present| self.lives(round, present, &ground.stop));
     }
 
-    fn check(&self, _round: u64) -> Result<(), Violation> {
+    fn check(&self, _: &Present<'_>) -> Result<(), Violation> {
         // After each life it was.
         Ok(())
     }
 
-    fn end(&self) -> Result<(), Violation> {
+    fn end(&self, _: &Present<'_>) -> Result<(), Violation> {
         Ok(())
     }
 
@@ -340,27 +337,5 @@ impl Part for Store {
 
     fn gauges(&self) -> Vec<(&'static str, u64)> {
         vec![("frozen in the child", self.frozen.load(Ordering::Relaxed))]
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_seen_on_a_full_disk_is_the_disks_fault() {
-        let violation = || Violation::answer("the store", "no room");
-        let folder = Scratch::new().unwrap();
-        let stop = Stop::default();
-        assert!(folder.has_room(1).is_ok());
-        assert!(blame(violation(), folder.has_room(1), &stop).is_err());
-        assert!(stop.is_sound());
-        let full = || Err(io::ErrorKind::StorageFull.into());
-        assert!(blame(violation(), full(), &stop).is_ok());
-        assert!(stop.what_failed().unwrap().to_string().contains("no room"));
-        let gone = folder.path().to_owned();
-        drop(folder);
-        let missing = std::fs::write(gone.join("room"), "");
-        assert!(missing.is_err() && blame(violation(), missing, &stop).is_err());
     }
 }

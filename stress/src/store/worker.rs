@@ -12,12 +12,13 @@ use latchless_engine::store::{
 };
 
 use super::clock::Unsteady;
-use super::disk::{Disk, Refused};
+use super::disk::{Disk, Refused, want_of};
 use super::life::{Life, Planted};
 use super::phases::{Action, Deck, size};
 use super::told::{Incident, Teller, Told};
 use super::turn::{self, NOTES, TASKS};
 use crate::crew::roll::Present;
+use crate::failure::Failure;
 use crate::phase::Phase;
 use crate::stop::Stop;
 use crate::tally::unfrozen;
@@ -45,6 +46,20 @@ pub(super) struct Post<'a> {
     /// Threads that were frozen, since it was told.
     pub(super) froze: &'a AtomicU64,
     pub(super) plans: Mutex<Vec<PlanId>>,
+}
+
+impl Post<'_> {
+    /// Something was refused that must not be, unless the machine has no more of it: that ends the run, and is no
+    /// fault of who refused.
+    pub(super) fn refused(&self, violation: Violation) -> Result<(), Violation> {
+        match want_of(self.life.folder()) {
+            None => Err(violation),
+            Some(error) => {
+                self.stop.failed(Failure::of_the_store(error, violation.to_string()));
+                Ok(())
+            }
+        }
+    }
 }
 
 /// One thread's state.
@@ -351,6 +366,13 @@ impl<'a> Worker<'a> {
             // What was relaxed before it went with a group that the disk refused.
             StoreError::Status { from: TaskStatus::Assigned, .. } if *faults && refuses => {
                 self.came(refused);
+            }
+            error @ (StoreError::Full { .. }
+            | StoreError::RolledBack { .. }
+            | StoreError::Database { .. }
+            | StoreError::CannotOpen { .. }
+            | StoreError::Io { .. }) => {
+                return self.post.refused(Violation::answer("the store", error));
             }
             error => return Err(Violation::answer("the store", error)),
         }

@@ -12,6 +12,7 @@ use clap::{Args, ValueEnum};
 use self::lines::Lines;
 use self::live::Live;
 use crate::args::duration;
+use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::plan::Plan;
 use crate::report::status::Status;
@@ -64,13 +65,14 @@ impl ViewArgs {
             }
             Style::Live => Ok(live(plan, interrupt)?),
             // Whatever is the matter with the terminal, the run goes on.
-            Style::Auto if capable => live(plan, interrupt).or_else(|_| Ok(self.lines())),
-            Style::Auto | Style::Lines => Ok(self.lines()),
+            Style::Auto if capable => live(plan, interrupt).or_else(|_| self.lines()),
+            Style::Auto | Style::Lines => self.lines(),
         }
     }
 
-    fn lines(&self) -> Box<dyn View> {
-        Box::new(Lines { every: self.status_interval })
+    fn lines(&self) -> anyhow::Result<Box<dyn View>> {
+        let lines = Lines::open(self.status_interval).map_err(Failure::thread)?;
+        Ok(Box::new(lines))
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::resources::Resources;
-use super::slope::{BUCKETS, Slope, Track};
+use super::slope::{BUCKETS, Slope, Track, Unit};
 use crate::violation::Violation;
 
 /// Bytes an hour that memory may grow by at most.
@@ -73,17 +73,17 @@ impl Growth {
     /// Nothing may grow for certain.
     pub(super) fn judge(&self) -> Result<(), Violation> {
         let each = [
-            ("memory in use, in bytes,", self.in_use, MOST_BYTES),
-            ("resident memory, in bytes,", self.memory, MOST_BYTES),
-            ("the number of descriptors", self.descriptors, MOST_HANDLES),
-            ("the number of threads", self.threads, MOST_HANDLES),
+            ("memory in use", self.in_use, Unit::Megabytes, MOST_BYTES),
+            ("resident memory", self.memory, Unit::Megabytes, MOST_BYTES),
+            ("the number of descriptors", self.descriptors, Unit::One, MOST_HANDLES),
+            ("the number of threads", self.threads, Unit::One, MOST_HANDLES),
         ];
-        for (what, slope, limit) in each {
+        for (what, slope, unit, limit) in each {
             if let Some(slope) = slope.filter(|slope| slope.exceeds(limit)) {
                 return Err(Violation::Grows {
                     what,
-                    slope: slope.to_string(),
-                    limit: limit as u64,
+                    slope: slope.told_in(unit),
+                    limit: unit.of(limit),
                 });
             }
         }
@@ -123,9 +123,9 @@ mod tests {
         assert_eq!(run(|_| Resources::default()), Ok(()));
         let memory: Grow =
             |minute| Resources { anonymous: 50_000 * minute, ..Resources::default() };
-        assert!(grown("resident memory, in bytes,")(run(memory)));
+        assert!(grown("resident memory")(run(memory)));
         let in_use: Grow = |minute| Resources { in_use: 50_000 * minute, ..Resources::default() };
-        assert!(grown("memory in use, in bytes,")(run(in_use)));
+        assert!(grown("memory in use")(run(in_use)));
         let slow: Grow = |minute| Resources { anonymous: 10_000 * minute, ..Resources::default() };
         assert_eq!(run(slow), Ok(()), "600 kB an hour");
         let files: Grow = |minute| Resources { descriptors: minute, ..Resources::default() };

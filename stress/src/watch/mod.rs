@@ -108,7 +108,9 @@ impl Watcher<'_> {
                     trimmed = now;
                     give_back_free_memory();
                 }
-                tracks.see(begun.elapsed(), &Resources::now());
+                let now = Resources::now();
+                seen.most_resources.rise_to(&now);
+                tracks.see(begun.elapsed(), &now);
             }
             if self.over.load(Ordering::Acquire) {
                 self.sample(begun, &sampled, &fills, seen);
@@ -200,12 +202,7 @@ impl Watcher<'_> {
         let next = self.since(Instant::now());
         let Difference { time, parts, frozen } = self.differences(last, &next);
         let resources = Resources::now();
-        let most = &mut seen.most_resources;
-        most.resident = most.resident.max(resources.resident);
-        most.anonymous = most.anonymous.max(resources.anonymous);
-        most.in_use = most.in_use.max(resources.in_use);
-        most.descriptors = most.descriptors.max(resources.descriptors);
-        most.threads = most.threads.max(resources.threads);
+        seen.most_resources.rise_to(&resources);
         let mut all = parts.iter().zip(fills);
         let all = array::from_fn(|_| {
             let ((kind, counts), fill) = all.next()?;

@@ -20,6 +20,17 @@ pub(crate) struct Resources {
 }
 
 impl Resources {
+    /// Becomes the most of each.
+    pub(crate) fn rise_to(&mut self, other: &Self) {
+        let Self { resident, anonymous, in_use, descriptors, threads } = self;
+        let mine = [resident, anonymous, in_use, descriptors, threads];
+        let theirs =
+            [other.resident, other.anonymous, other.in_use, other.descriptors, other.threads];
+        for (mine, theirs) in mine.into_iter().zip(theirs) {
+            *mine = theirs.max(*mine);
+        }
+    }
+
     /// Reads them from `/proc`, where there is one.
     pub(crate) fn now() -> Self {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();

@@ -7,7 +7,6 @@
 //! buckets do not move; and it is judged by the end of its confidence interval that is in favour of the
 //! accused, after a warm-up, and when there are enough buckets.
 
-use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -108,11 +107,34 @@ impl Slope {
     }
 }
 
-impl fmt::Display for Slope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { per_hour, least, most, seconds } = self;
-        let seen = humantime::format_duration(Duration::from_secs(*seconds as u64));
-        write!(f, "{per_hour:+.0} an hour ({least:+.0} to {most:+.0}, seen for {seen})")
+/// What a slope is told in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unit {
+    /// Of what is counted.
+    One,
+    /// Of bytes.
+    Megabytes,
+}
+
+impl Unit {
+    /// A number of ones, in this unit.
+    pub(crate) fn of(self, ones: f64) -> String {
+        match self {
+            Self::One => format!("{ones:.0}"),
+            Self::Megabytes => format!("{:.2} MB", ones / 1e6),
+        }
+    }
+}
+
+impl Slope {
+    /// For people.
+    pub(crate) fn told_in(&self, unit: Unit) -> String {
+        let Self { per_hour, least, most, seconds } = *self;
+        let seen = humantime::format_duration(Duration::from_secs(seconds as u64));
+        let signed =
+            |ones: f64| format!("{}{}", if ones < 0.0 { "-" } else { "+" }, unit.of(ones.abs()));
+        let [per_hour, least, most] = [per_hour, least, most].map(signed);
+        format!("{per_hour} an hour ({least} to {most}, seen for {seen})")
     }
 }
 
@@ -154,6 +176,15 @@ mod tests {
         assert!(!warm.exceeds(MB), "{warm:?}");
         let odd = |hour: f64| if (0.8..0.85).contains(&hour) { 30.0 * MB } else { 0.0 };
         assert!(!run(60, odd).slope().unwrap().exceeds(MB));
+    }
+
+    #[test]
+    fn a_slope_is_told_in_the_unit_of_what_it_is_of() {
+        let slope = Slope { per_hour: 442_707.0, least: -1.8e6, most: 2.2e6, seconds: 876.0 };
+        let told = "+0.44 MB an hour (-1.80 MB to +2.20 MB, seen for 14m 36s)";
+        assert_eq!(slope.told_in(Unit::Megabytes), told);
+        let slope = Slope { per_hour: 0.0, least: -0.2, most: 3.6, seconds: 60.0 };
+        assert_eq!(slope.told_in(Unit::One), "+0 an hour (-0 to +4, seen for 1m)");
     }
 
     #[test]

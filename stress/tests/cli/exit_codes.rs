@@ -70,7 +70,7 @@ fn a_run_whose_memory_grows_ends_with_1() {
     let swells = ["--judge-after", "4s", "--plant", "swell"];
     let (code, out, _) = run(&[&args[..], &swells].concat());
     assert_eq!(code, Some(1), "{out}");
-    assert!(out.contains("BROKEN: memory in use, in bytes, grows: +"), "{out}");
+    assert!(out.contains("BROKEN: memory in use grows: +"), "{out}");
 }
 
 #[test]
@@ -181,6 +181,26 @@ fn an_interrupt_ends_with_3_and_the_report() {
         assert!(report.join("report.html").exists());
         let left = std::fs::read_dir(folder.path()).unwrap().count();
         assert_eq!(left, 1, "nothing but the report is left");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn what_a_terminal_sends_to_the_whole_group_breaks_nothing() {
+    use std::os::unix::process::CommandExt;
+
+    for signal in ["-INT", "-TERM", "-HUP"] {
+        let temporary = tempfile::tempdir().unwrap();
+        let mut command = stress(&[]);
+        command.process_group(0);
+        let going = Going::begin_as(command, &["--only", "store", "--faults"], temporary.path());
+        // Until there are processes that own stores, one after another.
+        std::thread::sleep(std::time::Duration::from_millis(700));
+        let group = format!("-{}", going.child.id());
+        let sent = Command::new("kill").args([signal, "--", &group]).status();
+        assert!(sent.unwrap().success());
+        let (code, rest) = going.end();
+        assert_eq!(code, Some(3), "{signal}: {rest:?}");
     }
 }
 

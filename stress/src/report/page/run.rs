@@ -6,7 +6,7 @@ use crate::part::Kind;
 use crate::report::text::{grouped, mebibytes, time};
 use crate::report::{PartReport, Report};
 use crate::watch::series::{PartSample, Percentiles, Sample};
-use crate::watch::slope::Slope;
+use crate::watch::slope::{Slope, Unit};
 
 /// Faults that are drawn together: no more than there are colours.
 const FAULTS: [(&str, &[Fault]); 3] = [
@@ -89,7 +89,7 @@ fn facts(report: &Report) -> Vec<(&'static str, String)> {
     let growth = |slope: Option<Slope>| {
         slope.map_or_else(
             || "too short to tell whether it grows".to_owned(),
-            |slope| format!("growth in bytes: {slope}"),
+            |slope| format!("growth: {}", slope.told_in(Unit::Megabytes)),
         )
     };
     let [in_use, resident] =
@@ -143,7 +143,8 @@ fn rows(part: &PartReport) -> Vec<Vec<String>> {
 
 fn write_part(page: &mut Page, report: &Report, part: &PartReport, seconds: f64) {
     page.heading(part.kind.name());
-    let outcomes = part.outcomes.0.iter().map(|(name, count)| (*name, grouped(*count)));
+    let outcomes =
+        part.outcomes.0.iter().chain(&part.gauges.0).map(|(name, count)| (*name, grouped(*count)));
     let rounds = [("rounds", grouped(part.rounds))];
     page.facts(&rounds.into_iter().chain(outcomes).collect::<Vec<_>>());
     for (index, (name, times)) in part.times.0.iter().enumerate() {

@@ -221,7 +221,7 @@ impl<'a> Keeper<'a> {
             self.tell(Kept::Refused);
             return Ok(());
         }
-        Err(Violation::answer(what, error))
+        self.post.refused(Violation::answer(what, error))
     }
 
     fn tell(&self, kept: Kept) {
