@@ -33,6 +33,7 @@ pub struct PoolConfig {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum PoolConfigError {
     /// A pool without blocks, or with more than words have room for.
     #[error("a pool of {blocks} blocks; choose 1 to {MAX_PERMITS}")]

@@ -13,6 +13,7 @@ use super::{AgentType, NewTask, TaskId, TaskQueueConfig, TaskStatus};
 /// assert!(refused.to_string().contains("0 tasks"), "{refused}");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum TaskQueueConfigError {
     /// Too small or too large.
     #[error("a queue for {capacity} tasks; choose 1 to {}", TaskQueueConfig::MAX_CAPACITY)]
