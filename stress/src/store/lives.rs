@@ -47,7 +47,7 @@ impl Drop for Living {
 impl Living {
     pub(super) fn start(life: &Life) -> io::Result<Self> {
         let text = serde_json::to_string(life)?;
-        let mut command = command(&text)?;
+        let mut command = command(&text);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn()?;
         let stdout = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
@@ -122,20 +122,23 @@ fn end_of(status: &io::Result<ExitStatus>, death: Death) -> Result<End, Violatio
     }
 }
 
-/// What starts a child: this program, also when its file has been replaced meanwhile.
+/// This program, also when its file has been replaced meanwhile.
+const PROGRAM: &str = "/proc/self/exe";
+
+/// What starts a child.
 #[cfg(not(test))]
-fn command(life: &str) -> io::Result<Command> {
-    let mut command = Command::new("/proc/self/exe");
+fn command(life: &str) -> Command {
+    let mut command = Command::new(PROGRAM);
     command.args(["store-child", life]);
-    Ok(command)
+    command
 }
 
 /// The same, where the program is that of the tests.
 #[cfg(test)]
-fn command(life: &str) -> io::Result<Command> {
-    let mut command = Command::new(std::env::current_exe()?);
+fn command(life: &str) -> Command {
+    let mut command = Command::new(PROGRAM);
     command.args(["--exact", "store::child::tests::child", "--nocapture"]).env(LIFE, life);
-    Ok(command)
+    command
 }
 
 #[cfg(test)]
