@@ -16,9 +16,18 @@ use crate::exit::is_want;
 /// Bytes without which there is no room for a store: what its largest files are together.
 const NEEDED: usize = 4 << 20;
 
-/// What the system says when it takes no more in a folder. A store there does not do what it must, and that is not its
-/// fault; what it has acknowledged must be there all the same.
+/// Descriptors without which nobody can work with one: the database, its log, its index, files of the cache, folders.
+const DESCRIPTORS: usize = 8;
+
+/// What the system says when it takes no more in a folder, or gives no more descriptors. A store there does not do what it
+/// must, and that is not its fault; what it has acknowledged must be there all the same.
 pub(super) fn want_of(folder: &Path) -> Option<io::Error> {
+    let opened: io::Result<Vec<_>> = (0..DESCRIPTORS).map(|_| File::open("/dev/null")).collect();
+    if let Err(error) = opened
+        && is_want(&error)
+    {
+        return Some(error);
+    }
     let file = folder.join("room");
     let written = File::create(&file).and_then(|mut file| {
         file.write_all(&vec![1; NEEDED])?;
