@@ -42,6 +42,8 @@ mod watch;
 use std::env;
 use std::process::ExitCode;
 
+use latchless_heap::give_large_blocks_back;
+
 use self::args::{Command, RunArgs};
 use self::exit::Exit;
 use self::interrupt::Interrupt;
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
 
 fn carry_out(command: &Command) -> anyhow::Result<Exit> {
     interrupt::survive_file_limits()?;
+    give_large_blocks_back();
     match command {
         Command::StoreChild { life } => store::live(life).map(|()| Exit::Held),
         Command::Run(args) => run(args),

@@ -13,10 +13,11 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 /// A weakening, and the part that has to see it.
-const SEEN: [(&str, &str); 4] = [
+const SEEN: [(&str, &str); 5] = [
     ("permits.refuse-without-gather", "pool"),
     ("owners.holder-uncounted", "pool"),
     ("tasks.claimed-twice", "agents"),
+    ("tasks.dependency-ignored", "agents"),
     ("roster.claimed-twice", "engine"),
 ];
 
