@@ -31,10 +31,12 @@ pub fn in_use() -> Option<u64> {
 /// megabytes that nobody has, arena by arena.
 pub fn give_large_blocks_back() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: any thread may call it at any time. It changes nothing but where what is allocated from now on lies.
-    unsafe {
-        libc::mallopt(libc::M_MMAP_THRESHOLD, 128 << 10);
-        libc::mallopt(libc::M_TRIM_THRESHOLD, 128 << 10);
+    for limit in [libc::M_MMAP_THRESHOLD, libc::M_TRIM_THRESHOLD] {
+        // SAFETY: any thread may call it at any time. It changes nothing but where what is allocated from now on lies.
+        // That it was refused, which glibc does for sizes beyond its arenas alone, would show in resident memory.
+        unsafe {
+            libc::mallopt(limit, 128 << 10);
+        }
     }
 }
 
