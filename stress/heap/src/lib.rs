@@ -27,7 +27,7 @@ pub fn in_use() -> Option<u64> {
 /// lives. To be called at its beginning.
 ///
 /// glibc begins so, but raises that limit, up to 32 MiB, with every larger block that is freed, and each arena may then
-/// keep twice as much at its end, which [`give_back_free_memory`] does not reach: where models come and go, hundreds of
+/// keep twice as much at its end, which [`give_back_free_memory`] does not reach: where models come and go, tens of
 /// megabytes that nobody has, arena by arena.
 pub fn give_large_blocks_back() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
@@ -52,7 +52,15 @@ pub fn give_back_free_memory() {
 
 #[cfg(all(test, target_os = "linux", target_env = "gnu"))]
 mod tests {
+    use std::sync::{Mutex, MutexGuard, PoisonError};
+
     use super::*;
+
+    /// What one test allocates another one would see: one at a time.
+    fn alone() -> MutexGuard<'static, ()> {
+        static ONE: Mutex<()> = Mutex::new(());
+        ONE.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
     /// Pages of this process that are not of files, in bytes.
     fn resident() -> u64 {
@@ -63,6 +71,7 @@ mod tests {
 
     #[test]
     fn large_blocks_go_back_whatever_was_freed_before() {
+        let _alone = alone();
         give_large_blocks_back();
         // Of another thread, which has an arena of its own.
         let kept = std::thread::spawn(|| {
@@ -78,6 +87,7 @@ mod tests {
 
     #[test]
     fn what_is_allocated_is_in_use_until_it_is_freed() {
+        let _alone = alone();
         // In an arena, and in a mapping of its own.
         for bytes in [100_usize << 10, 64 << 20] {
             let before = in_use().unwrap_or_default();
