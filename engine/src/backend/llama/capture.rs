@@ -155,6 +155,7 @@ impl Visit for Message {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::{Arc, Mutex};
 
     use super::*;
@@ -172,10 +173,17 @@ mod tests {
         assert_eq!(with_reason(|| ()).1, "it gave no reason");
     }
 
-    /// Keeps the errors that it is told of.
-    struct Host(Arc<Mutex<Vec<String>>>);
+    /// Keeps the errors that it is told of, and counts how often it is asked what it wants: for all events anew with
+    /// every dispatcher that is made, under the lock.
+    #[derive(Default)]
+    struct Host(Arc<Mutex<Vec<String>>>, Arc<AtomicUsize>);
 
     impl Subscriber for Host {
+        fn register_callsite(&self, _: &'static Metadata<'static>) -> Interest {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            Interest::sometimes()
+        }
+
         fn enabled(&self, metadata: &Metadata<'_>) -> bool {
             *metadata.level() == Level::ERROR
         }
@@ -201,8 +209,9 @@ mod tests {
 
     #[test]
     fn the_host_s_subscriber_still_sees_all_that_it_wants() {
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let host = Dispatch::new(Host(Arc::clone(&seen)));
+        let host = Host::default();
+        let seen = Arc::clone(&host.0);
+        let host = Dispatch::new(host);
         let ((), reason) = dispatcher::with_default(&host, || {
             with_reason(|| {
                 tracing::error!("the host's own");
@@ -212,6 +221,21 @@ mod tests {
         });
         assert_eq!(reason, "the cause");
         assert_eq!(*seen.lock().unwrap(), ["the host's own", "the cause"]);
+    }
+
+    #[test]
+    fn who_listens_makes_no_dispatcher() {
+        const TIMES: usize = 1_000;
+        let host = Host::default();
+        let asked = Arc::clone(&host.1);
+        let host = Dispatch::new(host);
+        let listen = || with_reason(|| tracing::error!(target: "llama-cpp-2", "the cause"));
+        dispatcher::with_default(&host, listen);
+        let before = asked.load(Ordering::Relaxed);
+        assert!(before > 0, "it would be seen");
+        (0..TIMES).for_each(|_| drop(dispatcher::with_default(&host, listen)));
+        // Other tests of this process make one now and then.
+        assert!(asked.load(Ordering::Relaxed) - before < TIMES);
     }
 
     #[test]
